@@ -1,0 +1,51 @@
+# mixrec_room(NAME SOURCES ... [CUDA_SOURCES ...] [DEPENDS ...] [TORCH])
+#
+# A room is a folder, a static library mixrec_NAME and a namespace mixrec::NAME. TORCH rooms see
+# LibTorch and share one precompiled header.
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
+execute_process(COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/cmake/check_layers.py ${CMAKE_SOURCE_DIR}
+                RESULT_VARIABLE layers_broken)
+if(layers_broken)
+  message(FATAL_ERROR "A room includes what it may not (see above and docs/architecture.md)")
+endif()
+
+add_library(mixrec_options INTERFACE)
+target_include_directories(mixrec_options INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/generated)
+target_compile_options(mixrec_options INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-march=${MIXREC_CPU_ARCH} -Wall -Wextra -Wno-unknown-pragmas>)
+if(MIXREC_WERROR)
+  target_compile_options(mixrec_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Werror>)
+endif()
+if(MIXREC_SANITIZE)
+  target_compile_options(mixrec_options INTERFACE
+    $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${MIXREC_SANITIZE} -fno-omit-frame-pointer>)
+  target_link_options(mixrec_options INTERFACE -fsanitize=${MIXREC_SANITIZE})
+  if(MIXREC_SANITIZE MATCHES "undefined")
+    target_compile_options(mixrec_options INTERFACE
+      $<$<COMPILE_LANGUAGE:CXX>:-fno-sanitize-recover=undefined -fno-sanitize=vptr>)
+  endif()
+endif()
+
+# One precompiled header for everything that sees LibTorch.
+file(WRITE ${CMAKE_BINARY_DIR}/generated/torch_pch.cc "")
+add_library(mixrec_torch_pch OBJECT ${CMAKE_BINARY_DIR}/generated/torch_pch.cc)
+target_link_libraries(mixrec_torch_pch PUBLIC mixrec_options mixrec_torch)
+target_precompile_headers(mixrec_torch_pch PRIVATE <ATen/ATen.h> <ATen/Parallel.h> <algorithm> <cmath> <string>
+  <vector> <memory> <unordered_map>)
+
+function(mixrec_use_torch target)
+  target_link_libraries(${target} PUBLIC mixrec_torch)
+  target_precompile_headers(${target} REUSE_FROM mixrec_torch_pch)
+endfunction()
+
+function(mixrec_room name)
+  cmake_parse_arguments(room "TORCH" "" "SOURCES;CUDA_SOURCES;DEPENDS" ${ARGN})
+  if(MIXREC_CUDA)
+    list(APPEND room_SOURCES ${room_CUDA_SOURCES})
+  endif()
+  add_library(mixrec_${name} STATIC ${room_SOURCES})
+  target_link_libraries(mixrec_${name} PUBLIC mixrec_options ${room_DEPENDS})
+  if(room_TORCH)
+    mixrec_use_torch(mixrec_${name})
+  endif()
+endfunction()
