@@ -63,8 +63,8 @@ ExitCode ExitCodeOf(const absl::Status& status);
 
 }  // namespace mixrec
 
-#define MIXREC_RETURN_IF_ERROR(expression)                     \
-  do {                                                         \
+#define MIXREC_RETURN_IF_ERROR(expression)                                                       \
+  do {                                                                                           \
     if (absl::Status mixrec_status_ = (expression); !mixrec_status_.ok()) return mixrec_status_; \
   } while (false)
 

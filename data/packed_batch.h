@@ -9,8 +9,8 @@ namespace mixrec::data {
 // What a document is; together with `id` it keys the document's dropout, wherever it is computed.
 enum class DocumentKind : int32_t { kPrompt = 0, kSequence = 1, kAlignment = 2 };
 
-// A stretch of stream rows that attends causally to itself. An alignment document also sees all rows
-// of the prompt, which stands at the head of the stream once a step.
+// A stretch of stream rows that attends causally to itself. An alignment document also sees all
+// rows of the prompt, which stands at the head of the stream once a step.
 struct Document {
   int32_t begin = 0, end = 0;  // stream rows
   DocumentKind kind = DocumentKind::kSequence;
@@ -29,8 +29,8 @@ struct Group {
 //
 // Stream order: prompt (only when there are alignment documents), sequences, alignment documents
 // (item tokens, [ALIGN]; positions go on after the prompt's). Every row belongs to exactly one
-// document and one group. Loss weights hold the *global* denominators (model.md D25, D26): a loss is
-// the sum of weight * value over its rows.
+// document and one group. Loss weights hold the *global* denominators (model.md D25, D26): a loss
+// is the sum of weight * value over its rows.
 struct PackedBatch {
   int32_t prompt_tokens = 0;
   std::vector<int32_t> tokens;     // [T]; vocab_size is [SEQ], vocab_size + 1 is [ALIGN]
@@ -43,8 +43,8 @@ struct PackedBatch {
   std::vector<int32_t> user_ids, item_ids;
   int32_t user_columns = 0, item_columns = 0;
 
-  std::vector<int32_t> sequence_rows;   // [P] stream rows
-  std::vector<int32_t> alignment_rows;  // [A] stream rows
+  std::vector<int32_t> sequence_rows;    // [P] stream rows
+  std::vector<int32_t> alignment_rows;   // [A] stream rows
   std::vector<int32_t> targets;          // [P] items
   std::vector<float> sequence_weights;   // [P]
   std::vector<int32_t> alignment_items;  // [A] items

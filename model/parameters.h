@@ -1,0 +1,59 @@
+// The dense trainable parameters: one flat fp32 buffer with a named view a tensor, its gradient
+// beside it in the same layout. Optimisers, all-reduce and clipping see the flat buffers; the model
+// sees views.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace mixrec::model {
+
+struct ParameterSpec {
+  std::string name;  // as in checkpoints, e.g. damoe.0.causal.down.weight
+  std::vector<int64_t> shape;
+  double init_stddev = 0.0;  // initial values N(0, init_stddev^2)
+};
+
+class DenseParameters {
+ public:
+  // Zero-filled; `compute_dtype` is what the forward pass reads (a copy of the fp32 master when it
+  // is not fp32, made by RefreshCompute).
+  DenseParameters(std::vector<ParameterSpec> specs, at::Device device,
+                  at::ScalarType compute_dtype);
+
+  // Values from a counter-based stream keyed by (seed, name, row): the same for any layout of ranks
+  // or devices (model.md D34).
+  void Initialise(uint64_t seed);
+  // Copies master values into the compute copy; call after every change of the values.
+  void RefreshCompute();
+  void ZeroGradient() { flat_gradient_.zero_(); }
+
+  bool has(const std::string& name) const { return index_.count(name) > 0; }
+  at::Tensor value(const std::string& name) const;     // fp32 view of the master
+  at::Tensor gradient(const std::string& name) const;  // fp32 view
+  at::Tensor compute(const std::string& name) const;   // compute_dtype view
+
+  const std::vector<ParameterSpec>& specs() const { return specs_; }
+  at::Tensor flat_value() const { return flat_value_; }        // [size] fp32
+  at::Tensor flat_gradient() const { return flat_gradient_; }  // [size] fp32
+  int64_t size() const { return flat_value_.numel(); }
+
+ private:
+  at::Tensor View(const at::Tensor& flat, const std::string& name) const;
+
+  std::vector<ParameterSpec> specs_;
+  std::map<std::string, size_t> index_;
+  std::vector<int64_t> offsets_;
+  at::Tensor flat_value_, flat_gradient_, flat_compute_;
+};
+
+// Fills `rows` [R, width] fp32 CPU with N(0, stddev^2) values keyed by (seed, name, row id);
+// `row_ids` names the rows. One definition for dense tensors, tables and, later, shards.
+void FillInitialRows(uint64_t seed, const std::string& name, const std::vector<int64_t>& row_ids,
+                     double stddev, at::Tensor rows);
+
+}  // namespace mixrec::model
