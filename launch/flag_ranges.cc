@@ -1,0 +1,88 @@
+#include "launch/flag_ranges.h"
+
+#include <map>
+#include <utility>
+
+namespace mixrec::launch {
+namespace {
+
+FlagRange AtLeast(double low) {
+  FlagRange range;
+  range.low = low;
+  return range;
+}
+
+FlagRange Positive() {
+  FlagRange range = AtLeast(0);
+  range.low_open = true;
+  return range;
+}
+
+// [0, 1), or (0, 1].
+FlagRange Share(bool with_one) {
+  FlagRange range = AtLeast(0);
+  range.high = 1;
+  range.low_open = with_one;
+  range.high_open = !with_one;
+  return range;
+}
+
+FlagRange OneOf(std::vector<std::string> choices) {
+  FlagRange range;
+  range.choices = std::move(choices);
+  return range;
+}
+
+std::map<std::string_view, FlagRange> Ranges() {
+  std::map<std::string_view, FlagRange> ranges{
+      {"device", OneOf({"auto", "cpu", "cuda"})},
+      {"precision", OneOf({"auto", "fp32", "bf16"})},
+      {"log_level", OneOf({"info", "warning", "error"})},
+      {"mode", OneOf({"mixrec", "base", "llmrec", "moe"})},
+      {"adapter_act", OneOf({"none", "relu", "gelu"})},
+      {"inject", OneOf({"none", "user", "item", "user,item"})},
+      {"cf_model", OneOf({"ncf", "mf"})},
+      {"item_init", OneOf({"random", "states"})},
+      {"shape", OneOf({"", "opt-125m", "opt-350m", "opt-1.3b", "opt-2.7b", "opt-6.7b"})},
+      {"dtype", OneOf({"fp32", "fp16", "bf16"})},
+      {"split", OneOf({"validation", "test"})},
+      {"checkpoint", OneOf({"best", "last"})},
+      {"method", OneOf({"auto", "pr", "local", "climb", "random"})},
+      {"problem", OneOf({"nk2", "nk4", "arch", "contam"})},
+      {"warmup_fraction", Share(false)},
+      {"dropout", Share(false)},
+      {"bo_fraction", Share(true)},
+      {"lr", Positive()},
+      {"tau", Positive()},
+      {"mean_length", AtLeast(5)},
+  };
+  for (std::string_view name :
+       {"seed", "threads", "simulate_preemption", "heads", "ffn", "n_cl", "clip_norm",
+        "weight_decay", "lambda_align", "lambda_cl", "lambda_cf", "instance", "epochs"}) {
+    ranges[name] = AtLeast(0);
+  }
+  for (std::string_view name : {"keep_last",     "min_item_interactions",
+                                "max_items",     "max_item_tokens",
+                                "user_count",    "item_count",
+                                "replace_every", "bottleneck",
+                                "cf_gmf",        "cf_mlp",
+                                "cf_mf",         "hidden",
+                                "layers",        "batch",
+                                "n_s",           "k",
+                                "trials",        "trial_epochs",
+                                "groups",        "evaluations",
+                                "steps",         "seeds"}) {
+    ranges[name] = AtLeast(1);
+  }
+  return ranges;
+}
+
+}  // namespace
+
+FlagRange RangeOf(std::string_view name) {
+  const std::map<std::string_view, FlagRange> ranges = Ranges();
+  const auto found = ranges.find(name);
+  return found == ranges.end() ? FlagRange() : found->second;
+}
+
+}  // namespace mixrec::launch

@@ -1,0 +1,32 @@
+// Flags of what comes after training, and of the search and the benchmarks.
+#include <gflags/gflags.h>
+
+DEFINE_string(split, "test", "Target to evaluate: validation or test");
+DEFINE_string(checkpoint, "best", "Checkpoint of the run: best (validation MRR) or last");
+DEFINE_bool(mask_seen, false, "Leave the items of the input out of the ranking");
+DEFINE_string(ranks_out, "", "File to write `user<TAB>rank` lines to");
+
+DEFINE_string(users, "", "User ids of the data set, separated by commas");
+DEFINE_string(users_file, "", "File with one user id a line");
+DEFINE_string(history, "",
+              "File with one history a line (name<TAB>item ids separated by blanks, oldest first), "
+              "for users never seen in training");
+DEFINE_int64(k, 10, "Recommendations a user");
+DEFINE_bool(keep_seen, false, "Recommend items of the history too");
+
+DEFINE_int64(trials, 30, "Trials of the search in total, over all restarts");
+DEFINE_int64(trial_epochs, 10, "Epochs of a trial");
+DEFINE_double(bo_fraction, 0.2, "Share of the users that a trial trains and is scored on");
+DEFINE_string(method, "auto",
+              "How points are proposed: auto (Gaussian process, the better of both maximisers), pr "
+              "(probabilistic reparameterization alone), local (bit flips alone), climb (hill "
+              "climbing without a Gaussian process) or random");
+
+DEFINE_string(problem, "arch", "Test problem of `bench bo`: nk2, nk4, arch or contam");
+DEFINE_int64(instance, 0, "Instance of the problem; 0 for the first listed one plus seed mod 5");
+DEFINE_int64(groups, 1, "Groups that evaluate at the same time");
+DEFINE_int64(evaluations, 30, "Evaluations of a run");
+DEFINE_bool(check, false, "Print the check values of the test problems instead");
+DEFINE_bool(table, false, "Print the table of scores by problem and method over --seeds instead");
+DEFINE_int64(seeds, 10, "Runs of each problem and method in the table");
+DEFINE_int64(steps, 3, "Steps to time in `bench step`");

@@ -1,0 +1,257 @@
+#include "launch/run_folder.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "common/file.h"
+#include "launch/build_info.h"
+#include "launch/clock_text.h"
+#include "launch/flag_reader.h"
+
+namespace mixrec::launch {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+const char* StateName(RunState state) {
+  switch (state) {
+    case RunState::kRunning:
+      return "running";
+    case RunState::kFinished:
+      return "finished";
+    case RunState::kStopped:
+      return "stopped";
+    case RunState::kFailed:
+      break;
+  }
+  return "failed";
+}
+
+// The locked descriptor of FOLDER/lock, which holds the owner's name for the message.
+absl::StatusOr<int> LockFolder(const std::string& folder) {
+  const std::string path = StrCat(folder, "/lock");
+  const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (file < 0) return FailureError("cannot write in ", folder, ": ", std::strerror(errno));
+  if (::flock(file, LOCK_EX | LOCK_NB) != 0) {
+    char owner[256] = {};
+    const ssize_t size = ::pread(file, owner, sizeof(owner) - 1, 0);
+    ::close(file);
+    return FailureError(folder, " is in use by ", size > 0 ? owner : "another process",
+                        "; wait for it, stop it, or choose another --out");
+  }
+  const std::string owner = StrCat("process ", ::getpid(), " on ", HostName());
+  const bool written = ::ftruncate(file, 0) == 0 &&
+                       ::pwrite(file, owner.data(), owner.size(), 0) == ssize_t(owner.size());
+  if (written) return file;
+  ::close(file);
+  return FailureError("cannot write ", path, ": ", std::strerror(errno));
+}
+
+// Moves everything but the lock, and earlier such folders, to FOLDER/previous.N.
+absl::Status SetAside(const std::string& folder) {
+  int number = 1;
+  while (PathExists(StrCat(folder, "/previous.", number))) ++number;
+  const fs::path target = StrCat(folder, "/previous.", number);
+  std::error_code error;
+  fs::create_directory(target, error);
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end;) {
+    const fs::path path = entry->path();
+    entry.increment(error);
+    const std::string name = path.filename().string();
+    if (name == "lock" || name.rfind("previous.", 0) == 0) continue;
+    fs::rename(path, target / name, error);
+  }
+  if (error) return FailureError("cannot move ", folder, "'s old run aside: ", error.message());
+  return absl::OkStatus();
+}
+
+// "--lr is 5e-05 there and 0.001 here, ..." over the config's flags that are not allowed to differ.
+std::string Differences(const RunRequest& request, const Json& old_flags) {
+  const std::vector<std::string> allowed = absl::StrSplit(request.resume_allow, ',');
+  const std::set<std::string> may_differ(allowed.begin(), allowed.end());
+  std::vector<std::string> differences;
+  for (const auto& [name, value] : request.flags) {
+    if (!IsPartOfConfig(request.verb, name) || may_differ.count(name) > 0) continue;
+    const std::string old = old_flags.value(name, "absent");
+    if (old != value) {
+      differences.push_back(StrCat("--", name, " is \"", old, "\" there and \"", value, "\" here"));
+    }
+  }
+  return absl::StrJoin(differences, ", ");
+}
+
+absl::Status CheckInputs(const RunRequest& request, const Json& old_record) {
+  for (const auto& [name, input] : request.inputs) {
+    const Json old = old_record.value("inputs", Json::object()).value(name, Json::object());
+    const std::string old_hash = old.value("hash", "");
+    if (old_hash == input.hash) continue;
+    return DataError("the ", name, " in ", input.path, " (hash ", input.hash,
+                     ") is not what the run in ", request.folder, " was started with (",
+                     old.value("path", "none"), ", hash ", old_hash,
+                     "); restore it, choose another --out, or --resume=none");
+  }
+  return absl::OkStatus();
+}
+
+// Whether the run in `old_record` may go on under this request.
+absl::Status CheckSameRun(const RunRequest& request, const Json& old_record) {
+  const std::string old_verb = old_record.value("command", "");
+  if (old_verb != request.verb) {
+    return UsageError(request.folder, " holds a run of `mixrec ", old_verb,
+                      "`; choose another --out");
+  }
+  MIXREC_RETURN_IF_ERROR(CheckInputs(request, old_record));
+  const std::string differences = Differences(request, old_record.value("flags", Json::object()));
+  if (differences.empty()) return absl::OkStatus();
+  return UsageError("the run in ", request.folder, " has other flags: ", differences,
+                    "; --resume_allow=FLAG,... goes on all the same, --resume=none starts afresh, "
+                    "or choose another --out");
+}
+
+Json BuildRecord() {
+  const BuildInfo build = ThisBuild();
+  return {{"type", build.type},   {"compiler", build.compiler}, {"cpu", build.cpu},
+          {"torch", build.torch}, {"cuda", build.cuda},         {"sanitizers", build.sanitizers}};
+}
+
+std::string ResolvedFlags(const RunRequest& request) {
+  std::string text = StrCat("# mixrec ", request.verb, " --flagfile=THIS_FILE\n");
+  for (const auto& [name, value] : request.flags) {
+    if (name == "dry_run" || name == "resume" || name == "resume_allow" ||
+        name == "simulate_preemption") {
+      continue;  // they belong to one start of the program, not to the run
+    }
+    text += StrCat(FlagFileLine(name, value), "\n");
+  }
+  return text;
+}
+
+}  // namespace
+
+absl::StatusOr<RunFolder> RunFolder::Open(const RunRequest& request) {
+  if (request.folder.empty()) return UsageError("--out is missing: the folder to write to");
+  MIXREC_RETURN_IF_ERROR(MakeFolder(request.folder));
+  MIXREC_ASSIGN_OR_RETURN(const int lock, LockFolder(request.folder));
+  RunFolder run(request.folder, lock);
+  MIXREC_RETURN_IF_ERROR(run.Begin(request));
+  return run;
+}
+
+absl::Status RunFolder::Begin(const RunRequest& request) {
+  int starts = 0;
+  if (PathExists(File("run.json"))) {
+    if (request.resume == "auto") {
+      MIXREC_ASSIGN_OR_RETURN(record_, ReadRunRecord(folder_));
+      MIXREC_RETURN_IF_ERROR(CheckSameRun(request, record_));
+      continues_ = true;
+      starts = record_.value("starts", 0);
+    } else {
+      MIXREC_RETURN_IF_ERROR(SetAside(folder_));
+      record_ = Json::object();
+    }
+  }
+  const BuildInfo build = ThisBuild();
+  record_["format"] = 1;
+  record_["command"] = request.verb;
+  record_["version"] = build.version;
+  record_["git"] = build.git;
+  record_["build"] = BuildRecord();
+  record_["argv"] = request.arguments;
+  record_["host"] = HostName();
+  record_["process"] = ::getpid();
+  record_["flags"] = request.flags;
+  for (const auto& [name, input] : request.inputs) {
+    record_["inputs"][name] = {{"path", fs::absolute(input.path).string()}, {"hash", input.hash}};
+  }
+  record_["config_hash"] = ConfigHash(request);
+  if (!continues_) record_["created"] = UtcNow();
+  record_["started"] = UtcNow();
+  record_["finished"] = nullptr;
+  record_["starts"] = starts + 1;
+  record_["state"] = StateName(RunState::kRunning);
+  MIXREC_RETURN_IF_ERROR(WriteFileAtomic(File("flags.resolved"), ResolvedFlags(request)));
+  return Save();
+}
+
+RunFolder::RunFolder(RunFolder&& other) noexcept
+    : folder_(std::move(other.folder_)),
+      lock_(std::exchange(other.lock_, -1)),
+      continues_(other.continues_),
+      record_(std::move(other.record_)) {}
+
+RunFolder::~RunFolder() {
+  if (lock_ >= 0) ::close(lock_);
+}
+
+absl::Status RunFolder::Save() const {
+  return WriteFileAtomic(File("run.json"), StrCat(record_.dump(2), "\n"));
+}
+
+absl::Status RunFolder::Record(const std::string& key, Json value) {
+  record_[key] = std::move(value);
+  return Save();
+}
+
+absl::Status RunFolder::Close(const absl::Status& status) {
+  const RunState state = status.ok()                                    ? RunState::kFinished
+                         : ExitCodeOf(status) == ExitCode::kExitStopped ? RunState::kStopped
+                                                                        : RunState::kFailed;
+  record_["state"] = StateName(state);
+  record_["exit_code"] = static_cast<int>(ExitCodeOf(status));
+  record_["message"] = std::string(status.message().data(), status.message().size());
+  record_["finished"] = UtcNow();
+  const absl::Status saved = Save();
+  return status.ok() ? saved : status;
+}
+
+absl::StatusOr<Json> ReadRunRecord(const std::string& folder) {
+  const std::string path = StrCat(folder, "/run.json");
+  absl::StatusOr<std::string> text = ReadFile(path);
+  if (!text.ok()) {
+    return DataError(folder, " holds no run: ", std::string(text.status().message()));
+  }
+  Json record = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  if (!record.is_object()) return DataError(path, " is not a JSON object; the run is damaged");
+  return record;
+}
+
+bool IsPartOfConfig(const std::string& verb, const std::string& flag) {
+  static constexpr const char* kFree[] = {"out",
+                                          "data",
+                                          "backbone",
+                                          "tokenizer",
+                                          "device",
+                                          "threads",
+                                          "log_level",
+                                          "resume",
+                                          "resume_allow",
+                                          "dry_run",
+                                          "tensorboard",
+                                          "keep_last",
+                                          "simulate_preemption"};
+  for (const char* name : kFree) {
+    if (flag == name) return false;
+  }
+  return !(verb == "search" && flag == "trials");  // the budget of a search may grow
+}
+
+std::string ConfigHash(const RunRequest& request) {
+  std::string text = request.verb;
+  for (const auto& [name, value] : request.flags) {
+    if (IsPartOfConfig(request.verb, name)) text += StrCat("\n", FlagFileLine(name, value));
+  }
+  for (const auto& [name, input] : request.inputs) text += StrCat("\n", name, " ", input.hash);
+  return ContentHash(text);
+}
+
+}  // namespace mixrec::launch

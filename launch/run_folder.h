@@ -1,0 +1,82 @@
+// The folder of a run: who is in it, with which flags, and whether the same run goes on.
+//
+//   flags.resolved  every flag of the command, re-usable as --flagfile
+//   run.json        version, git, build, argv, host, seed, data and backbone with content hashes,
+//                   flags, config hash, times, state (docs/commands.md)
+//   logs/           log files
+//   lock            held by the process that writes here
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "common/status.h"
+#include "nlohmann/json.hpp"
+
+namespace mixrec::launch {
+
+// A file or folder that a run depends on, and what was in it.
+struct Input {
+  std::string path;
+  std::string hash;
+};
+
+struct RunRequest {
+  std::string folder;
+  std::string verb;
+  std::vector<std::string> arguments;
+  std::map<std::string, std::string> flags;  // all flags of the verb
+  std::map<std::string, Input> inputs;       // "data", "backbone", "tokenizer"
+  std::string resume = "auto";               // auto, none, or the path of a checkpoint
+  std::string resume_allow;                  // flags that may differ, separated by commas
+};
+
+enum class RunState { kRunning, kFinished, kStopped, kFailed };
+
+// An open run. One process at a time; the lock goes with the object or the process.
+class RunFolder {
+ public:
+  // Makes the folder, or goes on with the run in it when its flags and inputs are the same.
+  // UsageError with the differing flags when they are not (DataError for inputs), FailureError when
+  // another process works there. With resume "none", what an earlier run left is moved to
+  // FOLDER/previous.N.
+  static absl::StatusOr<RunFolder> Open(const RunRequest& request);
+
+  RunFolder(RunFolder&& other) noexcept;
+  RunFolder& operator=(RunFolder&&) = delete;
+  RunFolder(const RunFolder&) = delete;
+  ~RunFolder();
+
+  const std::string& path() const { return folder_; }
+  std::string File(const std::string& name) const { return StrCat(folder_, "/", name); }
+  bool continues() const { return continues_; }
+
+  // Adds to run.json.
+  absl::Status Record(const std::string& key, nlohmann::json value);
+  // Writes how the run ended: by the status, finished, stopped or failed. Returns the status, or
+  // the failure to write.
+  absl::Status Close(const absl::Status& status);
+
+ private:
+  RunFolder(std::string folder, int lock) : folder_(std::move(folder)), lock_(lock) {}
+  absl::Status Begin(const RunRequest& request);
+  absl::Status Save() const;
+
+  std::string folder_;
+  int lock_ = -1;
+  bool continues_ = false;
+  nlohmann::json record_;
+};
+
+// What run.json of a folder says. DataError when there is none or it cannot be read.
+absl::StatusOr<nlohmann::json> ReadRunRecord(const std::string& folder);
+
+// Flags that say where or how a command runs and not what it computes: they may change between
+// stop and resume. (Paths of inputs count by content.)
+bool IsPartOfConfig(const std::string& verb, const std::string& flag);
+
+// Hash of the flags that decide the result, and of the inputs' contents.
+std::string ConfigHash(const RunRequest& request);
+
+}  // namespace mixrec::launch

@@ -1,0 +1,226 @@
+#include "launch/verbs.h"
+
+#include <gflags/gflags.h>
+
+#include <charconv>
+
+#include "common/log.h"
+#include "launch/flag_ranges.h"
+
+namespace mixrec::launch {
+namespace {
+
+using Names = std::vector<std::string>;
+
+FlagGroup DataGroup() {
+  return {"Data",
+          {"data", "tokenizer", "item_fields", "title_field", "min_item_interactions", "max_items",
+           "max_item_tokens"}};
+}
+
+FlagGroup ModelGroup(bool with_architecture) {
+  FlagGroup group{"Model", {"backbone", "mode"}};
+  if (with_architecture) group.flags.push_back("architecture");
+  const Names rest{"replace_every", "bottleneck", "adapter_act", "inject", "dropout",  "cf_model",
+                   "cf_gmf",        "cf_mlp",     "cf_hidden",   "cf_mf",  "item_init"};
+  group.flags.insert(group.flags.end(), rest.begin(), rest.end());
+  return group;
+}
+
+FlagGroup LossGroup() {
+  return {"Losses", {"lambda_align", "lambda_cl", "lambda_cf", "tau", "n_s", "n_cl"}};
+}
+
+FlagGroup OptimiserGroup(bool with_epochs) {
+  FlagGroup group{"Optimisation", {}};
+  if (with_epochs) group.flags.push_back("epochs");
+  for (const char* name : {"batch", "lr", "warmup_fraction", "weight_decay", "clip_norm", "seed"}) {
+    group.flags.push_back(name);
+  }
+  return group;
+}
+
+FlagGroup MachineGroup(const Names& first = {}) {
+  FlagGroup group{"Machine", first};
+  for (const char* name : {"device", "precision", "threads", "log_level"}) {
+    group.flags.push_back(name);
+  }
+  return group;
+}
+
+FlagGroup RunGroup() {
+  return {"Run",
+          {"out", "resume", "resume_allow", "keep_last", "tensorboard", "dry_run",
+           "simulate_preemption"}};
+}
+
+Verb Synth() {
+  return {"synth",
+          "--out=DIR [--user_count=1000 --item_count=400]",
+          "write a synthetic data set with brands, categories, drifting tastes and bundles",
+          "Writes DIR/NAME.inter and DIR/NAME.item in RecBole's atomic format; the same flags give "
+          "the same files.",
+          {{"Data set", {"out", "user_count", "item_count", "mean_length", "seed"}},
+           {"Machine", {"log_level"}}},
+          {}};
+}
+
+Verb Pretrain() {
+  return {"pretrain",
+          "--data=DIR --tokenizer=train:4000 --out=DIR",
+          "train a small OPT language model on the items' text, for want of a checkpoint",
+          "Writes config.json, model.safetensors, vocab.json and merges.txt in the Hugging Face "
+          "layout. --epochs=0 writes a random one, with --shape of a published size.",
+          {{"Data", {"data", "tokenizer", "item_fields", "title_field", "min_item_interactions"}},
+           {"Language model", {"hidden", "layers", "heads", "ffn", "shape", "dtype"}},
+           OptimiserGroup(true),
+           {"Run", {"out", "dry_run"}},
+           {"Machine", {"threads", "log_level"}}},
+          {{"epochs", "20"}, {"batch", "16"}, {"lr", "0.001"}, {"clip_norm", "1"}}};
+}
+
+Verb Search() {
+  return {"search",
+          "--data=DIR --backbone=DIR --out=DIR --trials=30",
+          "search for the best architecture of the DAMoE layers",
+          "One trial after another; every trial is stored in DIR/study.journal (Optuna's journal "
+          "format) and has its run under DIR/trials. Stop it at any moment; the same command goes "
+          "on. Ends with a table of the best trials, DIR/best.flags (for `mixrec train "
+          "--flagfile`) and an HTML page.",
+          {{"Search", {"trials", "trial_epochs", "bo_fraction", "method"}},
+           DataGroup(),
+           ModelGroup(false),
+           LossGroup(),
+           OptimiserGroup(false),
+           {"Run", {"out", "resume", "resume_allow", "dry_run", "simulate_preemption"}},
+           MachineGroup()},
+          {}};
+}
+
+Verb Train() {
+  return {"train",
+          "--data=DIR --backbone=DIR --out=RUN [--architecture=BITS]",
+          "train one model",
+          "Keeps the best checkpoint by validation MRR and the latest ones. Ctrl-C and SIGTERM "
+          "save and exit with code 75; the same command goes on.",
+          {DataGroup(), ModelGroup(true), LossGroup(), OptimiserGroup(true), RunGroup(),
+           MachineGroup()},
+          {}};
+}
+
+Verb Evaluate() {
+  return {"evaluate",
+          "--run=RUN [--split=test]",
+          "rank all items for every user and print NDCG, Recall and MRR",
+          "The last line of stdout is one JSON object with the metrics and the protocol. Data and "
+          "backbone come from RUN/run.json; --data and --backbone override the paths, and other "
+          "content than the run's stops the program.",
+          {{"Evaluation", {"run", "split", "checkpoint", "mask_seen", "ranks_out"}},
+           {"Places", {"data", "backbone", "tokenizer"}},
+           MachineGroup()},
+          {}};
+}
+
+Verb Recommend() {
+  return {"recommend",
+          "--run=RUN --users=ID,ID --k=10",
+          "print recommendations as JSON lines",
+          "One line a user with item ids, titles and scores, from the whole history; items of the "
+          "history are left out unless --keep_seen. --history serves users never seen in "
+          "training.",
+          {{"Users", {"run", "checkpoint", "users", "users_file", "history", "k", "keep_seen"}},
+           {"Places", {"data", "backbone", "tokenizer"}},
+           MachineGroup()},
+          {}};
+}
+
+Verb BenchStep() {
+  return {"bench step",
+          "[--shape=opt-125m | --hidden=256 --layers=4]",
+          "time the train step: tokens/s and useful GFLOP/s beside sgemm's",
+          "Without a shape: the tiny one (hidden 256, 4 layers) and the OPT-125M shape.",
+          {{"Shape", {"shape", "hidden", "layers", "batch", "steps"}}, MachineGroup({"seed"})},
+          {{"hidden", "0"}, {"layers", "0"}, {"batch", "8"}}};
+}
+
+Verb BenchBo() {
+  return {"bench bo",
+          "--problem=arch --instance=2001 --seed=20 --method=auto",
+          "one run of the search on a test problem, as one JSON line",
+          "--check prints the problems' values at given points instead, --table the scores of all "
+          "problems and methods (or of those given).",
+          {{"Problem",
+            {"problem", "instance", "seed", "method", "groups", "evaluations", "check", "table",
+             "seeds"}},
+           {"Machine", {"log_level"}}},
+          {{"seed", "20"}}};
+}
+
+Verb Doctor() {
+  return {"doctor",
+          "[--out=DIR]",
+          "look at the machine: GPUs, threads, memory, write access, free space, versions",
+          "",
+          {{"What to look at", {"out", "log_level"}}},
+          {}};
+}
+
+FlagType TypeOf(const gflags::CommandLineFlagInfo& info) {
+  if (info.type == "bool") return FlagType::kBool;
+  if (info.type == "int64") return FlagType::kInteger;
+  if (info.type == "double") return FlagType::kReal;
+  CHECK_EQ(info.type, "string") << "--" << info.name << " has a type the reader does not know";
+  return FlagType::kText;
+}
+
+// The shortest text that reads back as the same number: gflags says 0.059999999999999998 for .06.
+std::string DefaultText(const gflags::CommandLineFlagInfo& info) {
+  if (info.type != "double") return info.default_value;
+  char text[32];
+  const auto end = std::to_chars(text, text + sizeof(text), std::stod(info.default_value)).ptr;
+  return std::string(text, end);
+}
+
+Flag DescribeFlag(const std::string& name) {
+  gflags::CommandLineFlagInfo info;
+  CHECK(gflags::GetCommandLineFlagInfo(name.c_str(), &info)) << "--" << name << " is not defined";
+  return {name, TypeOf(info), DefaultText(info), info.description, RangeOf(name), {}};
+}
+
+}  // namespace
+
+std::vector<Verb> Verbs() {
+  return {Synth(),     Pretrain(),  Search(),  Train(), Evaluate(),
+          Recommend(), BenchStep(), BenchBo(), Doctor()};
+}
+
+const Verb* FindVerb(const std::vector<Verb>& verbs, std::string_view name) {
+  for (const Verb& verb : verbs) {
+    if (verb.name == name) return &verb;
+  }
+  return nullptr;
+}
+
+FlagTable MakeFlagTable(const std::vector<Verb>& verbs, std::string_view verb_name) {
+  FlagTable table;
+  for (const Verb& verb : verbs) {
+    for (const FlagGroup& group : verb.groups) {
+      for (const std::string& name : group.flags) {
+        const Flag* known = table.Find(name);
+        Flag flag = known != nullptr ? *known : DescribeFlag(name);
+        flag.verbs.push_back(verb.name);
+        table.Add(std::move(flag));
+      }
+    }
+  }
+  const Verb* verb = FindVerb(verbs, verb_name);
+  CHECK(verb != nullptr) << "no command " << std::string(verb_name);
+  for (const auto& [name, value] : verb->defaults) {
+    Flag flag = *table.Find(name);
+    flag.default_value = value;
+    table.Add(std::move(flag));
+  }
+  return table;
+}
+
+}  // namespace mixrec::launch

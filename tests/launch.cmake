@@ -1,0 +1,1 @@
+mixrec_test(flag_reader_test ROOMS launch)
