@@ -25,8 +25,9 @@ class ConfigReader {
   int64_t Size(const char* field, int64_t maximum, int64_t fallback = 0) {
     const Json* value = Find(field);
     if (value == nullptr) {
-      if (fallback == 0) Fail(field, "is missing");
-      return fallback;
+      if (fallback > 0) return fallback;
+      Fail(field, "is missing");
+      return 1;
     }
     if (!value->is_number_integer()) {
       Fail(field, "must be an integer");
