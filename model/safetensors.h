@@ -54,4 +54,9 @@ using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 absl::Status WriteSafetensors(const std::string& path, const NamedTensors& tensors,
                               const std::map<std::string, std::string>& metadata);
 
+// The same with every tensor converted to `dtype`, one after the other.
+absl::Status WriteSafetensorsAs(const std::string& path, const NamedTensors& tensors,
+                                const std::map<std::string, std::string>& metadata,
+                                at::ScalarType dtype);
+
 }  // namespace mixrec::model

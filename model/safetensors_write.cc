@@ -6,6 +6,7 @@
 #include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "common/file.h"
 #include "common/log.h"
@@ -74,15 +75,17 @@ NamedTensors InFileOrder(const NamedTensors& tensors) {
 
 // The length and the JSON, padded with spaces to a multiple of 8 bytes.
 absl::StatusOr<std::string> Header(const std::string& path, const NamedTensors& tensors,
-                                   const std::map<std::string, std::string>& metadata) {
+                                   const std::map<std::string, std::string>& metadata,
+                                   std::optional<at::ScalarType> dtype) {
   nlohmann::ordered_json json = nlohmann::ordered_json::object();
   if (!metadata.empty()) json["__metadata__"] = metadata;
   uint64_t begin = 0;
   for (const auto& [name, tensor] : tensors) {
-    const auto type = SafetensorsNameOf(tensor.scalar_type());
+    const at::ScalarType stored = dtype.value_or(tensor.scalar_type());
+    const auto type = SafetensorsNameOf(stored);
     CHECK(type.has_value()) << "no safetensors dtype for tensor " << name;
     CHECK(!json.contains(name)) << "tensor " << name << " is given twice";
-    const uint64_t end = begin + tensor.nbytes();
+    const uint64_t end = begin + static_cast<uint64_t>(tensor.numel()) * c10::elementSize(stored);
     json[name] = {
         {"dtype", *type}, {"shape", tensor.sizes().vec()}, {"data_offsets", {begin, end}}};
     begin = end;
@@ -100,19 +103,31 @@ absl::StatusOr<std::string> Header(const std::string& path, const NamedTensors& 
   return header + text;
 }
 
+absl::Status Write(const std::string& path, const NamedTensors& tensors,
+                   const std::map<std::string, std::string>& metadata,
+                   std::optional<at::ScalarType> dtype) {
+  MIXREC_ASSIGN_OR_RETURN(const std::string header, Header(path, tensors, metadata, dtype));
+  PendingFile file(path);
+  file.Write(header.data(), header.size());
+  for (const auto& [name, tensor] : tensors) {
+    const at::Tensor values =
+        tensor.detach().to(at::kCPU, dtype.value_or(tensor.scalar_type())).contiguous();
+    file.Write(values.data_ptr(), values.nbytes());
+  }
+  return file.Commit();
+}
+
 }  // namespace
 
 absl::Status WriteSafetensors(const std::string& path, const NamedTensors& tensors,
                               const std::map<std::string, std::string>& metadata) {
-  const NamedTensors sorted = InFileOrder(tensors);
-  MIXREC_ASSIGN_OR_RETURN(const std::string header, Header(path, sorted, metadata));
-  PendingFile file(path);
-  file.Write(header.data(), header.size());
-  for (const auto& [name, tensor] : sorted) {
-    const at::Tensor values = tensor.detach().to(at::kCPU).contiguous();
-    file.Write(values.data_ptr(), values.nbytes());
-  }
-  return file.Commit();
+  return Write(path, InFileOrder(tensors), metadata, std::nullopt);
+}
+
+absl::Status WriteSafetensorsAs(const std::string& path, const NamedTensors& tensors,
+                                const std::map<std::string, std::string>& metadata,
+                                at::ScalarType dtype) {
+  return Write(path, tensors, metadata, dtype);
 }
 
 }  // namespace mixrec::model
