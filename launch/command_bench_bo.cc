@@ -1,0 +1,36 @@
+#include "bench/bo.h"
+#include "launch/commands.h"
+#include "launch/flags.h"
+
+namespace mixrec::launch {
+namespace {
+
+absl::Status PrintTable(const Invocation& invocation) {
+  bench::BoTableOptions options;
+  options.seeds = static_cast<int>(FLAGS_seeds);
+  options.groups = static_cast<int>(FLAGS_groups);
+  options.evaluations = static_cast<int>(FLAGS_evaluations);
+  if (invocation.IsGiven("seed")) options.first_seed = static_cast<uint64_t>(FLAGS_seed);
+  if (invocation.IsGiven("method")) options.methods = FLAGS_method;
+  if (invocation.IsGiven("problem")) options.problems = FLAGS_problem;
+  return bench::PrintBoTable(options, *invocation.out);
+}
+
+}  // namespace
+
+absl::Status RunBenchBo(const Invocation& invocation) {
+  if (FLAGS_check) return bench::CheckBoProblems(*invocation.out);
+  if (FLAGS_table) return PrintTable(invocation);
+  bench::BoBenchOptions options;
+  options.problem = FLAGS_problem;
+  options.instance = static_cast<uint64_t>(FLAGS_instance);
+  options.seed = static_cast<uint64_t>(FLAGS_seed);
+  options.method = FLAGS_method;
+  options.groups = static_cast<int>(FLAGS_groups);
+  options.evaluations = static_cast<int>(FLAGS_evaluations);
+  MIXREC_ASSIGN_OR_RETURN(const nlohmann::json result, bench::RunBoBench(options));
+  *invocation.out << result.dump() << "\n";
+  return absl::OkStatus();
+}
+
+}  // namespace mixrec::launch

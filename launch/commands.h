@@ -1,0 +1,21 @@
+// The commands behind the verbs: each turns flags into options, calls the rooms, prints.
+#pragma once
+
+#include "common/status.h"
+#include "launch/program.h"
+
+namespace mixrec::launch {
+
+absl::Status RunSynth(const Invocation& invocation);
+absl::Status RunPretrain(const Invocation& invocation);
+absl::Status RunSearch(const Invocation& invocation);
+absl::Status RunTrain(const Invocation& invocation);
+absl::Status RunEvaluate(const Invocation& invocation);
+absl::Status RunRecommend(const Invocation& invocation);
+absl::Status RunBenchStep(const Invocation& invocation);
+absl::Status RunBenchBo(const Invocation& invocation);
+absl::Status RunDoctor(const Invocation& invocation);
+
+Commands AllCommands();
+
+}  // namespace mixrec::launch

@@ -1,0 +1,50 @@
+// What training, search, evaluation and recommendation work on: the data set, its tokenised
+// catalogue, and the backbone, loaded as the flags say.
+#pragma once
+
+#include <memory>
+#include <ostream>
+#include <string>
+
+#include "common/status.h"
+#include "data/catalogue.h"
+#include "data/dataset.h"
+#include "data/tokenizer.h"
+#include "launch/options.h"
+#include "launch/program.h"
+#include "launch/run_folder.h"
+#include "model/backbone.h"
+#include "model/options.h"
+
+namespace mixrec::launch {
+
+struct Materials {
+  Compute compute;
+  data::Dataset dataset;
+  std::unique_ptr<data::Tokenizer> tokenizer;
+  std::string tokenizer_folder;
+  model::OptConfig config;      // of the backbone
+  model::ModelOptions options;  // validated against it
+  model::Backbone backbone;     // after LoadBackboneInto
+  data::Catalogue catalogue;    // after OpenRun or LoadCatalogueInto
+};
+
+// Data, tokenizer and the backbone's configuration, checked against each other; prints what the
+// data are on `out` when it is not null. The backbone's weights are not read.
+absl::StatusOr<std::unique_ptr<Materials>> LoadMaterials(std::ostream* out);
+
+// The weights, onto the device.
+absl::Status LoadBackboneInto(Materials* materials);
+
+// The tokenised catalogue, through FOLDER/catalogue.cache (no cache for an empty folder).
+absl::Status LoadCatalogueInto(const std::string& folder, Materials* materials);
+
+// Opens --out for this command with the materials as its inputs (the backbone must be loaded), and
+// sends log messages there.
+absl::StatusOr<RunFolder> OpenRun(const Invocation& invocation, const Materials& materials);
+
+// For --dry_run: the resolved flags, parameters, bytes and steps. `epochs` of `users` users.
+void PrintPlan(const Invocation& invocation, const Materials& materials, int64_t epochs,
+               int64_t users);
+
+}  // namespace mixrec::launch
