@@ -91,10 +91,10 @@ class Driver {
   // The best observed value, and the best posterior mean among the evaluated points (the former
   // when there is no surrogate yet).
   Incumbent BestObserved() const;
-  Incumbent BestByMean();
-  ModelSummary Summary();
+  Incumbent BestByMean() const;
+  ModelSummary Summary() const;
   // One a bit; empty before the surrogate exists.
-  std::vector<BitEffect> BitEffects();
+  std::vector<BitEffect> BitEffects() const;
   const SearchSpace& space() const;
   int initial_points() const;
 
