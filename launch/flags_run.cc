@@ -9,7 +9,7 @@ DEFINE_string(precision, "auto",
               "auto, fp32 or bf16 for the frozen backbone and the activations; auto is fp32 on a "
               "CPU and bf16 on a GPU");
 DEFINE_int64(threads, 0, "CPU threads; 0 for all cores");
-DEFINE_string(log_level, "warning",
+DEFINE_string(log_level, "info",
               "Least severe messages that reach the terminal: info, warning or error (all of them "
               "go to RUN/logs)");
 DEFINE_string(resume, "auto",

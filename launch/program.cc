@@ -9,7 +9,9 @@
 #include "common/log.h"
 #include "launch/build_info.h"
 #include "launch/flag_line.h"
+#include "launch/flags.h"
 #include "launch/help.h"
+#include "launch/logging.h"
 
 namespace mixrec::launch {
 namespace {
@@ -85,6 +87,7 @@ int RunVerb(const Commands& commands, const std::vector<Verb>& verbs, const Verb
   invocation.values = ValuesOf(table, verb, invocation.given);
   const gflags::FlagSaver saver;
   SetFlags(invocation.values);
+  SetTerminalLogLevel(FLAGS_log_level);
   const auto command = commands.find(verb.name);
   CHECK(command != commands.end()) << "no code for the command " << verb.name;
   const absl::Status status = RunCommand(command->second, invocation);

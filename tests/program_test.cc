@@ -7,6 +7,7 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "common/file.h"
 #include "launch/flags.h"
 
 namespace mixrec::launch {
@@ -145,6 +146,16 @@ TEST(Program, EveryFlagOfEveryCommandIsDefinedAndItsDefaultIsAllowed) {
       if (verb.name == "bench step" && (name == "hidden" || name == "layers")) continue;
       EXPECT_EQ(ExpectedInstead(flag, flag.default_value), "") << "--" << name;
     }
+  }
+}
+
+TEST(Docs, FlagsPageListsEveryFlagWithItsDefaultAndMeaning) {
+  const std::string page = ReadFile(MIXREC_SOURCE "/docs/flags.md").value();
+  const FlagTable table = MakeFlagTable(Verbs(), "train");
+  for (const auto& [name, flag] : table.flags()) {
+    const std::string value = flag.default_value.empty() ? "" : "`" + flag.default_value + "`";
+    EXPECT_THAT(page, HasSubstr("\n| `--" + name + "` | " + value));
+    EXPECT_THAT(page, HasSubstr(flag.help));
   }
 }
 
