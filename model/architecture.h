@@ -21,8 +21,8 @@ class Architecture {
   static Architecture Serial(int layers) {
     return Architecture(std::string(static_cast<size_t>(layers * kSitesPerLayer), '0'));
   }
-  // From text such as "010110001" for 3 DAMoE layers. UsageError when a character is neither 0 nor 1
-  // or when the length is not 3 * layers.
+  // From text such as "010110001" for 3 DAMoE layers. UsageError when a character is neither 0 nor
+  // 1 or when the length is not 3 * layers.
   static absl::StatusOr<Architecture> Parse(std::string_view bits, int layers);
 
   int layers() const { return static_cast<int>(bits_.size()) / kSitesPerLayer; }

@@ -78,6 +78,7 @@ class MixrecModel {
  private:
   class Impl;
   std::unique_ptr<Impl> impl_;
+  int64_t state_width_;
 };
 
 // InfoNCE over cosine similarities (paper Sec. 2.2.4): returns the loss and adds weight * its

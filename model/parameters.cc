@@ -1,0 +1,88 @@
+#include "model/parameters.h"
+
+#include <ATen/Parallel.h>
+
+#include <numeric>
+
+#include "common/log.h"
+#include "common/random.h"
+
+namespace mixrec::model {
+namespace {
+
+int64_t SizeOf(const std::vector<int64_t>& shape) {
+  return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
+}
+
+constexpr int64_t kAlignment = 16;  // floats; every tensor starts on a cache line
+
+}  // namespace
+
+void FillInitialRows(uint64_t seed, const std::string& name, const std::vector<int64_t>& row_ids,
+                     double stddev, at::Tensor rows) {
+  CHECK(rows.is_cpu() && rows.is_contiguous() && rows.scalar_type() == at::kFloat);
+  CHECK_EQ(rows.size(0), static_cast<int64_t>(row_ids.size()));
+  const int64_t width = row_ids.empty() ? 0 : rows.numel() / rows.size(0);
+  const uint64_t key = HashKey(seed, "initial value", name);
+  float* values = rows.data_ptr<float>();
+  at::parallel_for(0, rows.size(0), 64, [&](int64_t first, int64_t last) {
+    for (int64_t row = first; row < last; ++row) {
+      RandomStream stream(HashKey(key, static_cast<uint64_t>(row_ids[row])));
+      for (int64_t c = 0; c < width; ++c) {
+        values[row * width + c] = static_cast<float>(stddev * stream.Normal());
+      }
+    }
+  });
+}
+
+DenseParameters::DenseParameters(std::vector<ParameterSpec> specs, at::Device device,
+                                 at::ScalarType compute_dtype)
+    : specs_(std::move(specs)) {
+  int64_t size = 0;
+  for (size_t i = 0; i < specs_.size(); ++i) {
+    CHECK(index_.emplace(specs_[i].name, i).second) << specs_[i].name << " twice";
+    offsets_.push_back(size);
+    size += (SizeOf(specs_[i].shape) + kAlignment - 1) / kAlignment * kAlignment;
+  }
+  const auto options = at::TensorOptions().device(device).dtype(at::kFloat);
+  flat_value_ = at::zeros({size}, options);
+  flat_gradient_ = at::zeros({size}, options);
+  flat_compute_ =
+      compute_dtype == at::kFloat ? flat_value_ : at::zeros({size}, options.dtype(compute_dtype));
+}
+
+void DenseParameters::Initialise(uint64_t seed) {
+  for (const ParameterSpec& spec : specs_) {
+    if (spec.init_stddev == 0.0) {
+      value(spec.name).zero_();
+      continue;
+    }
+    at::Tensor rows = at::empty(spec.shape, at::kFloat);
+    std::vector<int64_t> ids(static_cast<size_t>(spec.shape[0]));
+    std::iota(ids.begin(), ids.end(), int64_t{0});
+    FillInitialRows(seed, spec.name, ids, spec.init_stddev, rows);
+    value(spec.name).copy_(rows);
+  }
+  RefreshCompute();
+}
+
+void DenseParameters::RefreshCompute() {
+  if (flat_compute_.scalar_type() != at::kFloat) flat_compute_.copy_(flat_value_);
+}
+
+at::Tensor DenseParameters::View(const at::Tensor& flat, const std::string& name) const {
+  const auto found = index_.find(name);
+  CHECK(found != index_.end()) << "no parameter " << name;
+  const ParameterSpec& spec = specs_[found->second];
+  return flat.narrow(0, offsets_[found->second], SizeOf(spec.shape)).view(spec.shape);
+}
+
+at::Tensor DenseParameters::value(const std::string& name) const { return View(flat_value_, name); }
+at::Tensor DenseParameters::gradient(const std::string& name) const {
+  return View(flat_gradient_, name);
+}
+at::Tensor DenseParameters::compute(const std::string& name) const {
+  return View(flat_compute_, name);
+}
+
+}  // namespace mixrec::model

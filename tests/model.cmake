@@ -1,0 +1,1 @@
+mixrec_test(golden_mixrec_test ROOMS model SOURCES golden_case.cc TORCH LABELS golden)
