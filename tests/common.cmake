@@ -1,2 +1,5 @@
 mixrec_test(random_test ROOMS common)
 mixrec_test(file_test ROOMS common)
+mixrec_test(event_file_test ROOMS common)
+mixrec_test(metrics_writer_test ROOMS common)
+mixrec_test(progress_test ROOMS common)
