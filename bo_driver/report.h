@@ -16,6 +16,9 @@ std::string RenderReport(const scheduler::StudyRecord& study);
 // reason.
 std::string TrialsCsv(const scheduler::StudyRecord& study);
 
+// Writes both into FOLDER.
+absl::Status WriteReportFiles(const scheduler::StudyRecord& study, const std::string& folder);
+
 // Reads FOLDER/study.journal and writes FOLDER/report.html and FOLDER/trials.csv, atomically.
 absl::Status WriteStudyReport(const std::string& folder);
 

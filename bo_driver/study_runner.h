@@ -70,14 +70,16 @@ class Study {
 
   int finished() const;  // complete trials
   int failed() const;
-  bool exhausted() const;  // every architecture has been tried
-  std::optional<TrialResult> best() const;
+  bool exhausted() const;                   // every architecture has been tried
+  std::optional<TrialResult> best() const;  // best observed score
+  // The evaluated architecture with the best posterior mean; less swayed by noise than best().
+  std::optional<TrialResult> best_by_mean() const;
   std::vector<TrialResult> BestTrials(int count) const;
   // The best trials as an aligned text table, one line a trial, with a header line.
   std::string BestTable(int count) const;
-  ModelSummary Model();
+  ModelSummary Model() const;
   // A line for the log when the surrogate explains nothing, else empty.
-  std::string Warning();
+  std::string Warning() const;
 
   const std::string& folder() const;
   const scheduler::StudyRecord& record() const;

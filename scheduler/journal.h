@@ -103,6 +103,7 @@ class Journal {
  private:
   Journal() = default;
   absl::Status Append(const nlohmann::json& record);
+  void CheckUnfinished(int number) const;
 
   std::string path_;
   std::string worker_id_;
