@@ -69,6 +69,9 @@ absl::Status CheckHostMemory(const std::string& what, int64_t bytes);
 absl::StatusOr<Backbone> LoadBackbone(const std::string& folder, at::Device device,
                                       at::ScalarType dtype);
 
+// Moves every tensor to `device`.
+void MoveBackbone(at::Device device, Backbone* backbone);
+
 // The unmodified language model, for tests and checks: slow and simple.
 struct PlainForward {
   std::vector<at::Tensor> layer_inputs;  // before each layer, [T, D]
