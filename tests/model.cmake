@@ -1,1 +1,2 @@
 mixrec_test(golden_mixrec_test ROOMS model SOURCES golden_case.cc TORCH LABELS golden)
+mixrec_test(model_test ROOMS model TORCH)

@@ -1,0 +1,2 @@
+mixrec_test(optimizer_test ROOMS tensor TORCH)
+mixrec_test(softmax_test ROOMS tensor TORCH)
