@@ -82,8 +82,6 @@ has_torch() {
   [[ $cuda == 0 || -e ${folder%/torch}/nvidia/cu13/lib/libcublas.so.13 ]]
 }
 
-has_nvidia() { command -v nvcc > /dev/null || command -v nvidia-smi > /dev/null; }
-
 install_torch() {
   has_torch .venv/bin/python3 && return
   # A torch that the machine brings along serves as well: CMake looks there next.
@@ -94,10 +92,10 @@ install_torch() {
     stop "$other is not torch $torch_version, which MixRec is built against; remove .venv"
   fi
   [[ -x .venv/bin/pip ]] || python3 -m venv .venv || stop "cannot make .venv"
-  # libtorch_cpu.so itself links these two; the rest of CUDA, 3 GB, serves a GPU only.
+  # libtorch_cpu.so itself links these two; the rest of CUDA, 3 GB, serves the CUDA build only.
   local -a wanted=(--no-deps "torch==$torch_version" 'nvidia-cuda-cupti==13.0.*'
     'nvidia-cuda-runtime==13.0.*')
-  has_nvidia && wanted=("torch==$torch_version")
+  ((cuda)) && wanted=("torch==$torch_version")
   say "installing torch $torch_version into .venv (about a minute)"
   .venv/bin/pip install --quiet --disable-pip-version-check --no-cache-dir "${wanted[@]}" ||
     stop "pip could not install torch $torch_version (see above)"
@@ -146,6 +144,9 @@ command -v nvcc > /dev/null || [[ ! -x /usr/local/cuda/bin/nvcc ]] || PATH=$PATH
 install_packages
 install_torch
 ((build)) || exit 0
+if ((!cuda)) && nvidia-smi > /dev/null 2>&1; then
+  say "there is a GPU here; --cuda builds for it"
+fi
 if ((cuda)); then
   command -v nvcc > /dev/null || stop "--cuda needs nvcc (CUDA 13) in PATH"
   build cuda "${target[@]}"
