@@ -43,7 +43,6 @@ std::map<std::string_view, FlagRange> Ranges() {
       {"inject", OneOf({"none", "user", "item", "user,item"})},
       {"cf_model", OneOf({"ncf", "mf"})},
       {"item_init", OneOf({"random", "states"})},
-      {"shape", OneOf({"", "opt-125m", "opt-350m", "opt-1.3b", "opt-2.7b", "opt-6.7b"})},
       {"dtype", OneOf({"fp32", "fp16", "bf16"})},
       {"split", OneOf({"validation", "test"})},
       {"checkpoint", OneOf({"best", "last"})},
@@ -54,6 +53,7 @@ std::map<std::string_view, FlagRange> Ranges() {
       {"bo_fraction", Share(true)},
       {"lr", Positive()},
       {"tau", Positive()},
+      {"seconds", Positive()},
       {"mean_length", AtLeast(5)},
   };
   for (std::string_view name :

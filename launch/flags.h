@@ -51,6 +51,7 @@ DECLARE_int64(hidden);
 DECLARE_int64(layers);
 DECLARE_int64(heads);
 DECLARE_int64(ffn);
+DECLARE_int64(context);
 DECLARE_string(shape);
 DECLARE_string(dtype);
 
@@ -83,4 +84,4 @@ DECLARE_int64(evaluations);
 DECLARE_bool(check);
 DECLARE_bool(table);
 DECLARE_int64(seeds);
-DECLARE_int64(steps);
+DECLARE_double(seconds);

@@ -13,7 +13,7 @@ DEFINE_int64(replace_every, 1, "Every r-th layer of the backbone becomes a DAMoE
 DEFINE_int64(bottleneck, 64, "Width of the adapters");
 DEFINE_string(adapter_act, "none", "Activation inside the adapters: none, relu or gelu");
 DEFINE_string(inject, "item", "Collaborative columns: none, user, item or user,item");
-DEFINE_double(dropout, 0, "Dropout of the residual branches of the DAMoE layers");
+DEFINE_double(dropout, 0, "Dropout of the residual branches");
 DEFINE_string(cf_model, "ncf", "Collaborative filtering model: ncf or mf");
 DEFINE_int64(cf_gmf, 64, "Width of NCF's product part");
 DEFINE_int64(cf_mlp, 64, "Width of NCF's embeddings for its MLP");
@@ -28,9 +28,12 @@ DEFINE_double(tau, 1, "Temperature of the contrastive loss");
 
 DEFINE_int64(hidden, 128, "Hidden width of the language model");
 DEFINE_int64(layers, 2, "Layers of the language model");
-DEFINE_int64(heads, 0, "Attention heads; 0 for heads of 64 (of 32 when that leaves one)");
+DEFINE_int64(heads, 0, "Attention heads; 0 for heads of width 64");
 DEFINE_int64(ffn, 0, "Width of the feed-forward layers; 0 for 4 times --hidden");
-DEFINE_string(shape, "",
-              "A published shape instead of --hidden, --layers, --heads and --ffn: opt-125m, "
-              "opt-350m, opt-1.3b, opt-2.7b or opt-6.7b");
+DEFINE_int64(context, 192, "Tokens of a training sequence of the language model");
+DEFINE_string(
+    shape, "",
+    "A published shape: opt-125m, opt-350m, opt-1.3b, opt-2.7b, opt-6.7b and so on. For "
+    "pretrain only with --epochs=0 (random weights); for bench step also tiny; empty there "
+    "for tiny and opt-125m");
 DEFINE_string(dtype, "fp32", "Type of the weights written: fp32, fp16 or bf16");

@@ -29,4 +29,4 @@ DEFINE_int64(evaluations, 30, "Evaluations of a run");
 DEFINE_bool(check, false, "Print the check values of the test problems instead");
 DEFINE_bool(table, false, "Print the table of scores by problem and method over --seeds instead");
 DEFINE_int64(seeds, 10, "Runs of each problem and method in the table");
-DEFINE_int64(steps, 3, "Steps to time in `bench step`");
+DEFINE_double(seconds, 10, "Seconds of train steps to measure, at least three steps");

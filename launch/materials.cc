@@ -69,7 +69,15 @@ absl::Status LoadCatalogueInto(const std::string& folder, Materials* materials) 
   return absl::OkStatus();
 }
 
-absl::StatusOr<RunFolder> OpenRun(const Invocation& invocation, const Materials& materials) {
+worker::TrainInputs InputsOf(const Materials& materials) {
+  worker::TrainInputs inputs;
+  inputs.dataset = &materials.dataset;
+  inputs.catalogue = &materials.catalogue;
+  inputs.backbone = &materials.backbone;
+  return inputs;
+}
+
+RunRequest RequestOf(const Invocation& invocation, const Materials& materials) {
   RunRequest request;
   request.folder = FLAGS_out;
   request.verb = invocation.verb->name;
@@ -81,7 +89,11 @@ absl::StatusOr<RunFolder> OpenRun(const Invocation& invocation, const Materials&
       {"tokenizer", {materials.tokenizer_folder, materials.tokenizer->content_hash()}}};
   request.resume = FLAGS_resume;
   request.resume_allow = FLAGS_resume_allow;
-  MIXREC_ASSIGN_OR_RETURN(RunFolder run, RunFolder::Open(request));
+  return request;
+}
+
+absl::StatusOr<RunFolder> OpenRun(const Invocation& invocation, const Materials& materials) {
+  MIXREC_ASSIGN_OR_RETURN(RunFolder run, RunFolder::Open(RequestOf(invocation, materials)));
   MIXREC_RETURN_IF_ERROR(LogInto(run.File("logs")));
   return run;
 }

@@ -15,6 +15,7 @@
 #include "launch/run_folder.h"
 #include "model/backbone.h"
 #include "model/options.h"
+#include "worker/trainer.h"
 
 namespace mixrec::launch {
 
@@ -26,7 +27,7 @@ struct Materials {
   model::OptConfig config;      // of the backbone
   model::ModelOptions options;  // validated against it
   model::Backbone backbone;     // after LoadBackboneInto
-  data::Catalogue catalogue;    // after OpenRun or LoadCatalogueInto
+  data::Catalogue catalogue;    // after LoadCatalogueInto
 };
 
 // Data, tokenizer and the backbone's configuration, checked against each other; prints what the
@@ -39,11 +40,17 @@ absl::Status LoadBackboneInto(Materials* materials);
 // The tokenised catalogue, through FOLDER/catalogue.cache (no cache for an empty folder).
 absl::Status LoadCatalogueInto(const std::string& folder, Materials* materials);
 
-// Opens --out for this command with the materials as its inputs (the backbone must be loaded), and
-// sends log messages there.
+// The request for a run of this command on these materials (the backbone must be loaded).
+RunRequest RequestOf(const Invocation& invocation, const Materials& materials);
+
+// Opens --out for this command and sends log messages there.
 absl::StatusOr<RunFolder> OpenRun(const Invocation& invocation, const Materials& materials);
 
-// For --dry_run: the resolved flags, parameters, bytes and steps. `epochs` of `users` users.
+// Pointers into the materials, which must stay where they are.
+worker::TrainInputs InputsOf(const Materials& materials);
+
+// For --dry_run: the resolved flags, parameters, bytes and steps. `epochs` of `users` users. Needs
+// the catalogue.
 void PrintPlan(const Invocation& invocation, const Materials& materials, int64_t epochs,
                int64_t users);
 

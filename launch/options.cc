@@ -90,6 +90,26 @@ absl::StatusOr<model::ModelOptions> ModelOptionsOfFlags() {
   return options;
 }
 
+absl::StatusOr<worker::TrainOptions> TrainOptionsOfFlags(int64_t epochs) {
+  if (epochs < 1) return UsageError("--epochs=", epochs, ": expected a whole number of at least 1");
+  worker::TrainOptions options;
+  MIXREC_ASSIGN_OR_RETURN(options.item_init, worker::ParseItemInit(FLAGS_item_init));
+  options.epochs = epochs;
+  options.batch = FLAGS_batch;
+  options.learning_rate = FLAGS_lr;
+  options.warmup_fraction = FLAGS_warmup_fraction;
+  options.weight_decay = FLAGS_weight_decay;
+  options.clip_norm = FLAGS_clip_norm;
+  options.seed = static_cast<uint64_t>(FLAGS_seed);
+  options.queries_per_user = static_cast<int>(FLAGS_n_s);
+  options.negatives = static_cast<int>(FLAGS_n_cl);
+  options.max_items = static_cast<int>(FLAGS_max_items);
+  options.keep_last = static_cast<int>(FLAGS_keep_last);
+  options.simulate_preemption = FLAGS_simulate_preemption;
+  options.tensorboard = FLAGS_tensorboard;
+  return options;
+}
+
 absl::StatusOr<Compute> SetUpCompute() {
   const bool cuda = CudaIsUsable();
   if (FLAGS_device == "cuda" && !cuda) {

@@ -12,6 +12,7 @@
 #include "data/dataset.h"
 #include "data/synth.h"
 #include "model/options.h"
+#include "worker/trainer.h"
 
 namespace mixrec::launch {
 
@@ -25,6 +26,8 @@ data::SynthOptions SynthOptionsOfFlags();
 data::DatasetOptions DatasetOptionsOfFlags();
 data::CatalogueOptions CatalogueOptionsOfFlags();
 absl::StatusOr<model::ModelOptions> ModelOptionsOfFlags();
+// With `epochs` as given: a run's, or a trial's.
+absl::StatusOr<worker::TrainOptions> TrainOptionsOfFlags(int64_t epochs);
 
 // Where and in what type the model computes.
 struct Compute {

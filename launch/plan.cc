@@ -1,21 +1,38 @@
 // The text of --dry_run.
-#include <numeric>
-
-#include "absl/strings/str_format.h"
+#include "data/batcher.h"
 #include "launch/flag_reader.h"
 #include "launch/flags.h"
 #include "launch/materials.h"
-#include "model/mixrec_model.h"
+#include "worker/memory.h"
 
 namespace mixrec::launch {
 namespace {
 
+worker::MemoryEstimate Estimate(const Materials& materials) {
+  const model::ModelOptions& options = materials.options;
+  const bool alignment = options.lambda_align > 0 || options.lambda_cl > 0;
+  const worker::LargestStep step = worker::LargestTrainingStep(
+      materials.dataset, materials.catalogue, FLAGS_batch, static_cast<int>(FLAGS_max_items),
+      static_cast<int>(FLAGS_n_s), static_cast<int>(FLAGS_n_cl), alignment);
+  worker::MemoryInputs inputs;
+  inputs.backbone = materials.config;
+  inputs.options = options;
+  inputs.dtype = materials.compute.dtype;
+  inputs.users = materials.dataset.users();
+  inputs.items = materials.dataset.items();
+  inputs.batch_tokens = step.tokens;
+  inputs.read_rows = step.read_rows;
+  return worker::EstimateMemory(inputs);
+}
+
+// Trainable values outside the CF tables.
 int64_t DenseParameters(const Materials& materials) {
   int64_t total = 0;
   for (const model::ParameterSpec& spec :
        model::TrainableSpecs(materials.config, materials.options, materials.dataset.items())) {
-    total += std::accumulate(spec.shape.begin(), spec.shape.end(), int64_t{1},
-                             [](int64_t a, int64_t b) { return a * b; });
+    int64_t size = 1;
+    for (const int64_t extent : spec.shape) size *= extent;
+    total += size;
   }
   return total;
 }
@@ -26,8 +43,6 @@ int64_t TableParameters(const Materials& materials) {
   return rows * materials.options.cf_width();
 }
 
-std::string Megabytes(int64_t bytes) { return absl::StrFormat("%.1f MB", bytes / 1e6); }
-
 }  // namespace
 
 void PrintPlan(const Invocation& invocation, const Materials& materials, int64_t epochs,
@@ -37,16 +52,15 @@ void PrintPlan(const Invocation& invocation, const Materials& materials, int64_t
   for (const auto& [name, value] : invocation.values) {
     out << "  " << FlagFileLine(name, value) << "\n";
   }
-  const int64_t dense = DenseParameters(materials), tables = TableParameters(materials);
-  const int64_t frozen = model::BackboneBytes(materials.config, materials.compute.dtype);
   const int64_t steps = (users + FLAGS_batch - 1) / FLAGS_batch;
   const model::OptConfig& config = materials.config;
   out << "\nmachine: " << Describe(materials.compute) << "\n"
       << "backbone: hidden " << config.hidden << ", " << config.layers << " layers, vocabulary "
-      << config.vocab_size << "; " << Megabytes(frozen) << ", frozen\n"
+      << config.vocab_size << "\n"
       << "architecture: " << materials.options.architecture << "\n"
-      << "trainable parameters: " << dense << " dense, " << tables << " in tables; "
-      << Megabytes((dense + tables) * 16) << " with gradients and AdamW's moments\n"
+      << "trainable parameters: " << DenseParameters(materials) << " dense, "
+      << TableParameters(materials) << " in tables\n"
+      << "memory: " << worker::Describe(Estimate(materials)) << "\n"
       << "steps: " << steps << " an epoch (" << users << " users, batch " << FLAGS_batch << "), "
       << steps * epochs << " in " << epochs << " epochs" << std::endl;
 }

@@ -66,17 +66,25 @@ Verb Synth() {
 }
 
 Verb Pretrain() {
-  return {"pretrain",
-          "--data=DIR --tokenizer=train:4000 --out=DIR",
-          "train a small OPT language model on the items' text, for want of a checkpoint",
-          "Writes config.json, model.safetensors, vocab.json and merges.txt in the Hugging Face "
-          "layout. --epochs=0 writes a random one, with --shape of a published size.",
-          {{"Data", {"data", "tokenizer", "item_fields", "title_field", "min_item_interactions"}},
-           {"Language model", {"hidden", "layers", "heads", "ffn", "shape", "dtype"}},
-           OptimiserGroup(true),
-           {"Run", {"out", "dry_run"}},
-           {"Machine", {"threads", "log_level"}}},
-          {{"epochs", "20"}, {"batch", "16"}, {"lr", "0.001"}, {"clip_norm", "1"}}};
+  return {
+      "pretrain",
+      "--data=DIR --tokenizer=train:4000 --out=DIR",
+      "train a small OPT language model on the items' text, for want of a checkpoint",
+      "Writes config.json, model.safetensors, vocab.json and merges.txt in the Hugging Face "
+      "layout. A stopped pre-training goes on with the same command. --epochs=0 writes random "
+      "weights, with --shape of a published size.",
+      {{"Data", {"data", "tokenizer", "item_fields", "title_field", "min_item_interactions"}},
+       {"Language model", {"hidden", "layers", "heads", "ffn", "context", "shape", "dtype"}},
+       {"Optimisation", {"epochs", "batch", "lr", "weight_decay", "clip_norm", "dropout", "seed"}},
+       {"Run", {"out", "dry_run"}},
+       MachineGroup()},
+      {{"min_item_interactions", "1"},
+       {"epochs", "20"},
+       {"batch", "16"},
+       {"lr", "0.001"},
+       {"weight_decay", "0.1"},
+       {"clip_norm", "1"},
+       {"dropout", "0.1"}}};
 }
 
 Verb Search() {
@@ -135,12 +143,14 @@ Verb Recommend() {
 }
 
 Verb BenchStep() {
-  return {"bench step",
-          "[--shape=opt-125m | --hidden=256 --layers=4]",
-          "time the train step: tokens/s and useful GFLOP/s beside sgemm's",
-          "Without a shape: the tiny one (hidden 256, 4 layers) and the OPT-125M shape.",
-          {{"Shape", {"shape", "hidden", "layers", "batch", "steps"}}, MachineGroup({"seed"})},
-          {{"hidden", "0"}, {"layers", "0"}, {"batch", "8"}}};
+  return {
+      "bench step",
+      "[--shape=opt-125m]",
+      "time the train step: tokens/s and useful GFLOP/s beside sgemm's",
+      "On random weights and the batches of --data, or of a synthetic data set; one JSON line a "
+      "shape.",
+      {{"Step", {"shape", "data", "batch", "n_cl", "seconds", "seed"}}, MachineGroup()},
+      {{"batch", "8"}}};
 }
 
 Verb BenchBo() {

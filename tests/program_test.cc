@@ -143,7 +143,6 @@ TEST(Program, EveryFlagOfEveryCommandIsDefinedAndItsDefaultIsAllowed) {
     const FlagTable table = MakeFlagTable(verbs, verb.name);
     for (const auto& [name, flag] : table.flags()) {
       EXPECT_NE(flag.help, "") << name;
-      if (verb.name == "bench step" && (name == "hidden" || name == "layers")) continue;
       EXPECT_EQ(ExpectedInstead(flag, flag.default_value), "") << "--" << name;
     }
   }

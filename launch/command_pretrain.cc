@@ -1,0 +1,151 @@
+#include <optional>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
+#include "common/file.h"
+#include "common/progress.h"
+#include "data/dataset.h"
+#include "data/tokenizer.h"
+#include "launch/commands.h"
+#include "launch/flags.h"
+#include "launch/options.h"
+#include "model/backbone_create.h"
+#include "model/pretrain.h"
+
+namespace mixrec::launch {
+namespace {
+
+constexpr const char* kTrainPrefix = "train:";
+
+at::ScalarType OutputType() {
+  if (FLAGS_dtype == "bf16") return at::kBFloat16;
+  return FLAGS_dtype == "fp16" ? at::kHalf : at::kFloat;
+}
+
+std::vector<std::string> Sentences(const data::Dataset& dataset) {
+  std::vector<std::string> sentences;
+  for (int32_t item = 0; item < dataset.items(); ++item)
+    sentences.push_back(dataset.sentence(item));
+  return sentences;
+}
+
+// --tokenizer: a folder, or train:SIZE on these texts.
+absl::StatusOr<data::Tokenizer> MakeTokenizer(const std::vector<std::string>& texts) {
+  if (!absl::StartsWith(FLAGS_tokenizer, kTrainPrefix)) {
+    return data::Tokenizer::Load(FLAGS_tokenizer);
+  }
+  int size = 0;
+  if (!absl::SimpleAtoi(absl::StripPrefix(FLAGS_tokenizer, kTrainPrefix), &size) || size < 260) {
+    return UsageError("--tokenizer=", FLAGS_tokenizer,
+                      ": expected train:SIZE with a whole number of at least 260");
+  }
+  if (texts.empty()) return UsageError("--tokenizer=", FLAGS_tokenizer, " needs --data");
+  return data::TrainBpe(texts, size);
+}
+
+// A random checkpoint of a published shape; with a tokenizer when one was named.
+absl::Status WriteShape(const Invocation& invocation, const std::vector<std::string>& texts) {
+  if (FLAGS_epochs > 0) {
+    return UsageError("--shape=", FLAGS_shape, " is written with random weights: add --epochs=0");
+  }
+  MIXREC_ASSIGN_OR_RETURN(const model::OptConfig config, model::PublishedShape(FLAGS_shape));
+  std::optional<data::Tokenizer> tokenizer;
+  if (!FLAGS_tokenizer.empty()) {
+    MIXREC_ASSIGN_OR_RETURN(tokenizer, MakeTokenizer(texts));
+  }
+  const int64_t bytes = model::BackboneBytes(config, OutputType());
+  *invocation.out << FLAGS_shape << ": " << absl::StrFormat("%.2f GB", bytes / 1e9) << std::endl;
+  if (FLAGS_dry_run) return absl::OkStatus();
+  MIXREC_ASSIGN_OR_RETURN(
+      const model::Backbone backbone,
+      model::RandomBackbone(config, static_cast<uint64_t>(FLAGS_seed), OutputType()));
+  MIXREC_RETURN_IF_ERROR(model::WriteBackbone(backbone, FLAGS_out, OutputType()));
+  return tokenizer ? tokenizer->Save(FLAGS_out) : absl::OkStatus();
+}
+
+absl::StatusOr<model::PretrainOptions> PretrainOptionsOfFlags() {
+  MIXREC_ASSIGN_OR_RETURN(const Compute compute, SetUpCompute());
+  model::PretrainOptions options;
+  options.hidden = FLAGS_hidden;
+  options.layers = FLAGS_layers;
+  options.heads = FLAGS_heads;
+  options.ffn = FLAGS_ffn;
+  options.epochs = FLAGS_epochs;
+  options.batch = FLAGS_batch;
+  options.context = FLAGS_context;
+  options.learning_rate = FLAGS_lr;
+  options.weight_decay = FLAGS_weight_decay;
+  options.clip_norm = FLAGS_clip_norm;
+  options.dropout = FLAGS_dropout;
+  options.seed = static_cast<uint64_t>(FLAGS_seed);
+  options.device = compute.device;
+  options.compute_dtype = compute.dtype;
+  options.output_dtype = OutputType();
+  return options;
+}
+
+// Pretrain with a progress line.
+absl::Status Train(const model::PretrainOptions& options, int64_t vocab_size,
+                   const std::vector<std::vector<int32_t>>& documents) {
+  std::optional<Progress> progress;
+  const auto on_step = [&](const model::PretrainProgress& now) {
+    if (!progress) {
+      ProgressOptions line;
+      line.name = "pretrain";
+      line.total = now.steps;
+      line.first_step = now.step - 1;
+      progress.emplace(line);
+    }
+    if (!progress->IsDue(now.step)) return;
+    progress->Update(now.step,
+                     absl::StrFormat("loss %.4f | %.0f tokens/s", now.loss, now.tokens_per_second));
+  };
+  const absl::Status status = model::Pretrain(options, vocab_size, documents, FLAGS_out, on_step);
+  if (progress) progress->Finish();
+  return status;
+}
+
+absl::Status PretrainOn(const Invocation& invocation, const std::vector<std::string>& texts) {
+  MIXREC_ASSIGN_OR_RETURN(const model::PretrainOptions options, PretrainOptionsOfFlags());
+  MIXREC_ASSIGN_OR_RETURN(const data::Tokenizer tokenizer, MakeTokenizer(texts));
+  MIXREC_ASSIGN_OR_RETURN(const model::OptConfig config,
+                          model::PretrainConfig(options, tokenizer.vocab_size()));
+  std::vector<std::vector<int32_t>> documents;
+  int64_t tokens = 0;
+  for (const std::string& text : texts) {
+    documents.push_back(tokenizer.Encode(text));
+    tokens += static_cast<int64_t>(documents.back().size()) + 1;
+  }
+  const int64_t bytes = model::BackboneBytes(config, options.output_dtype);
+  *invocation.out << "language model: hidden " << config.hidden << ", " << config.layers
+                  << " layers, " << config.heads << " heads, vocabulary " << config.vocab_size
+                  << absl::StrFormat(" (%.1f MB)", bytes / 1e6) << "\ntext: " << documents.size()
+                  << " items, " << tokens << " tokens, " << model::PretrainSteps(options, tokens)
+                  << " steps" << std::endl;
+  if (FLAGS_dry_run) return absl::OkStatus();
+  MIXREC_RETURN_IF_ERROR(MakeFolder(FLAGS_out));
+  MIXREC_RETURN_IF_ERROR(tokenizer.Save(FLAGS_out));
+  return Train(options, tokenizer.vocab_size(), documents);
+}
+
+}  // namespace
+
+absl::Status RunPretrain(const Invocation& invocation) {
+  if (!FLAGS_dry_run) MIXREC_RETURN_IF_ERROR(RequireFlag("out", FLAGS_out));
+  const bool shape = !FLAGS_shape.empty();
+  std::vector<std::string> texts;
+  if (!FLAGS_data.empty() || !shape) {
+    MIXREC_RETURN_IF_ERROR(RequireFlag("data", FLAGS_data));
+    MIXREC_ASSIGN_OR_RETURN(const data::Dataset dataset,
+                            data::LoadDataset(DatasetOptionsOfFlags()));
+    texts = Sentences(dataset);
+  }
+  if (!shape) MIXREC_RETURN_IF_ERROR(RequireFlag("tokenizer", FLAGS_tokenizer));
+  MIXREC_RETURN_IF_ERROR(shape ? WriteShape(invocation, texts) : PretrainOn(invocation, texts));
+  if (!FLAGS_dry_run) *invocation.out << "wrote " << FLAGS_out << std::endl;
+  return absl::OkStatus();
+}
+
+}  // namespace mixrec::launch

@@ -1,0 +1,51 @@
+#include "absl/strings/str_format.h"
+#include "launch/commands.h"
+#include "launch/flags.h"
+#include "launch/materials.h"
+
+namespace mixrec::launch {
+namespace {
+
+absl::Status Train(const Invocation& invocation, Materials* materials, RunFolder* run) {
+  MIXREC_RETURN_IF_ERROR(LoadCatalogueInto(run->path(), materials));
+  MIXREC_ASSIGN_OR_RETURN(worker::TrainOptions options, TrainOptionsOfFlags(FLAGS_epochs));
+  if (FLAGS_resume != "auto" && FLAGS_resume != "none") options.resume = FLAGS_resume;
+  options.allow_changed_options = !FLAGS_resume_allow.empty();
+  MIXREC_ASSIGN_OR_RETURN(
+      const std::unique_ptr<worker::Trainer> trainer,
+      worker::Trainer::Create(InputsOf(*materials), materials->options, options, run->path()));
+  std::ostream& out = *invocation.out;
+  out << "training " << FLAGS_mode << " with architecture " << materials->options.architecture
+      << " on " << Describe(materials->compute) << ": " << trainer->total_steps() << " steps";
+  if (trainer->first_step() > 0) out << ", going on after step " << trainer->first_step();
+  out << std::endl;
+  MIXREC_ASSIGN_OR_RETURN(const worker::TrainResult result, trainer->Run());
+  out << absl::StrFormat("best validation MRR %.6f after epoch %d (%.1f s)\n", result.best_mrr,
+                         result.best_epoch, result.seconds)
+      << "run: " << run->path() << " (next: mixrec evaluate --run=" << run->path() << ")"
+      << std::endl;
+  return run->Record("result", {{"best_epoch", result.best_epoch},
+                                {"best_validation_mrr", result.best_mrr},
+                                {"validation_mrr", result.validation_mrr},
+                                {"steps", result.steps},
+                                {"epochs", result.epochs}});
+}
+
+}  // namespace
+
+absl::Status RunTrain(const Invocation& invocation) {
+  MIXREC_ASSIGN_OR_RETURN(const std::unique_ptr<Materials> materials,
+                          LoadMaterials(invocation.out));
+  if (FLAGS_dry_run) {
+    MIXREC_RETURN_IF_ERROR(LoadCatalogueInto("", materials.get()));
+    const size_t users = data::TrainableUsers(materials->dataset).size();
+    PrintPlan(invocation, *materials, FLAGS_epochs, static_cast<int64_t>(users));
+    return absl::OkStatus();
+  }
+  MIXREC_RETURN_IF_ERROR(RequireFlag("out", FLAGS_out));
+  MIXREC_RETURN_IF_ERROR(LoadBackboneInto(materials.get()));
+  MIXREC_ASSIGN_OR_RETURN(RunFolder run, OpenRun(invocation, *materials));
+  return run.Close(Train(invocation, materials.get(), &run));
+}
+
+}  // namespace mixrec::launch

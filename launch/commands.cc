@@ -1,0 +1,13 @@
+#include "launch/commands.h"
+
+namespace mixrec::launch {
+
+Commands AllCommands() {
+  return {
+      {"synth", RunSynth},          {"pretrain", RunPretrain}, {"search", RunSearch},
+      {"train", RunTrain},          {"evaluate", RunEvaluate}, {"recommend", RunRecommend},
+      {"bench step", RunBenchStep}, {"bench bo", RunBenchBo},  {"doctor", RunDoctor},
+  };
+}
+
+}  // namespace mixrec::launch

@@ -1,0 +1,86 @@
+#include "launch/trained_model.h"
+
+#include "launch/flags.h"
+
+namespace mixrec::launch {
+namespace {
+
+using Json = nlohmann::json;
+
+// Gives the flags that are the run's business (item fields, filter, mode, ...) the run's values.
+absl::Status TakeOverFlags(const Invocation& invocation, const Json& record) {
+  std::map<std::string, std::string> values;
+  const Json flags = record.value("flags", Json::object());
+  for (const auto& [name, value] : flags.items()) {
+    const Flag* flag = invocation.table->Find(name);
+    if (flag == nullptr || invocation.table->Takes(invocation.verb->name, name)) continue;
+    if (!value.is_string() || !ExpectedInstead(*flag, value.get<std::string>()).empty()) {
+      return DataError(FLAGS_run, "/run.json: flag ", name, " holds ", value.dump());
+    }
+    values[name] = value.get<std::string>();
+  }
+  SetFlags(values);
+  return absl::OkStatus();
+}
+
+Json InputOf(const Json& record, const std::string& name) {
+  const Json inputs = record.value("inputs", Json::object());
+  return inputs.is_object() ? inputs.value(name, Json::object()) : Json::object();
+}
+
+// The run's paths for those that were not given.
+void TakeOverPaths(const Invocation& invocation, const Json& record) {
+  for (const char* name : {"data", "backbone", "tokenizer"}) {
+    if (invocation.IsGiven(name)) continue;
+    SetFlags({{name, InputOf(record, name).value("path", "")}});
+  }
+  // A backbone that moved brings its tokenizer along.
+  const bool own = InputOf(record, "tokenizer").value("path", "") ==
+                   InputOf(record, "backbone").value("path", "");
+  if (own && invocation.IsGiven("backbone") && !invocation.IsGiven("tokenizer")) {
+    SetFlags({{"tokenizer", FLAGS_backbone}});
+  }
+}
+
+absl::Status CheckHash(const Json& record, const std::string& name, const std::string& path,
+                       const std::string& hash) {
+  const Json input = InputOf(record, name);
+  const std::string expected = input.value("hash", "");
+  if (hash == expected) return absl::OkStatus();
+  return DataError("the ", name, " in ", path, " (hash ", hash, ") is not that of ", FLAGS_run,
+                   " (", input.value("path", ""), ", hash ", expected,
+                   "); give the right one with --", name);
+}
+
+absl::Status CheckHashes(const Json& record, const Materials& materials) {
+  MIXREC_RETURN_IF_ERROR(CheckHash(record, "data", FLAGS_data, materials.dataset.content_hash()));
+  MIXREC_RETURN_IF_ERROR(
+      CheckHash(record, "backbone", FLAGS_backbone, materials.backbone.content_hash));
+  return CheckHash(record, "tokenizer", materials.tokenizer_folder,
+                   materials.tokenizer->content_hash());
+}
+
+}  // namespace
+
+absl::StatusOr<TrainedModel> LoadTrainedModel(const Invocation& invocation, std::ostream* out) {
+  MIXREC_RETURN_IF_ERROR(RequireFlag("run", FLAGS_run));
+  MIXREC_ASSIGN_OR_RETURN(const Json record, ReadRunRecord(FLAGS_run));
+  if (record.value("command", "") != "train") {
+    return UsageError("--run=", FLAGS_run, " is a run of `mixrec ", record.value("command", "?"),
+                      "`, not of `mixrec train`");
+  }
+  MIXREC_RETURN_IF_ERROR(TakeOverFlags(invocation, record));
+  TakeOverPaths(invocation, record);
+  TrainedModel trained;
+  MIXREC_ASSIGN_OR_RETURN(trained.materials, LoadMaterials(out));
+  MIXREC_RETURN_IF_ERROR(LoadBackboneInto(trained.materials.get()));
+  MIXREC_RETURN_IF_ERROR(CheckHashes(record, *trained.materials));
+  MIXREC_RETURN_IF_ERROR(LoadCatalogueInto("", trained.materials.get()));
+  MIXREC_ASSIGN_OR_RETURN(trained.checkpoint, worker::FindCheckpoint(FLAGS_run, FLAGS_checkpoint));
+  MIXREC_ASSIGN_OR_RETURN(trained.model,
+                          worker::LoadModel(trained.checkpoint, trained.materials->backbone,
+                                            trained.materials->dataset));
+  return trained;
+}
+
+}  // namespace mixrec::launch
