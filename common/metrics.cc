@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cmath>
@@ -76,13 +77,37 @@ absl::StatusOr<Json> ParseRecord(std::string_view line, const std::string& path,
   return record;
 }
 
+// What is left of a metrics file: its lines, and the same as framed events.
+struct Kept {
+  std::string lines, events;
+};
+absl::StatusOr<Kept> KeepUntil(int64_t step, std::string_view content, const std::string& path) {
+  Kept kept;
+  int line_number = 0;
+  while (!content.empty()) {
+    const std::string_view line = content.substr(0, content.find('\n'));
+    content.remove_prefix(std::min(content.size(), line.size() + 1));
+    MIXREC_ASSIGN_OR_RETURN(const Json record, ParseRecord(line, path, ++line_number));
+    const int64_t record_step = record["step"].get<int64_t>();
+    if (record_step > step) continue;
+    kept.lines.append(line).push_back('\n');
+    const Scalars scalars = ScalarsOf(record);
+    if (!scalars.empty()) {
+      kept.events += ScalarEvent(record["time"].get<double>(), record_step, scalars);
+    }
+  }
+  return kept;
+}
+
 absl::Status RemoveEventFiles(const std::string& folder) {
+  if (!PathExists(folder)) return absl::OkStatus();
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
     if (entry.path().filename().string().rfind("events.out.tfevents.", 0) != 0) continue;
     std::filesystem::remove(entry.path(), error);
     if (error) return FailureError("cannot remove ", entry.path().string(), ": ", error.message());
   }
+  if (error) return FailureError("cannot list ", folder, ": ", error.message());
   return absl::OkStatus();
 }
 
@@ -167,30 +192,15 @@ absl::Status MetricsWriter::MirrorToTensorboard(const Json& record) {
 absl::Status MetricsWriter::TruncateAfterStep(int64_t step) {
   const std::string path = MetricsPath(run_folder_);
   MIXREC_ASSIGN_OR_RETURN(const std::string content, ReadFile(path));
-  std::string kept;
-  std::string events = EventFileHeader(options_.now());
-  bool any_scalar = false;
-  int line_number = 0;
-  for (size_t start = 0; start < content.size();) {
-    const size_t end = content.find('\n', start);
-    const std::string_view line = std::string_view(content).substr(start, end - start);
-    start = end == std::string::npos ? content.size() : end + 1;
-    MIXREC_ASSIGN_OR_RETURN(const Json record, ParseRecord(line, path, ++line_number));
-    if (record["step"].get<int64_t>() > step) continue;
-    kept.append(line).push_back('\n');
-    const Scalars scalars = ScalarsOf(record);
-    if (scalars.empty()) continue;
-    any_scalar = true;
-    events += ScalarEvent(record["time"].get<double>(), record["step"].get<int64_t>(), scalars);
-  }
+  MIXREC_ASSIGN_OR_RETURN(const Kept kept, KeepUntil(step, content, path));
   Close();
-  MIXREC_RETURN_IF_ERROR(WriteFileAtomic(path, kept));
-  const std::string folder = EventFolder(run_folder_);
-  if (PathExists(folder)) MIXREC_RETURN_IF_ERROR(RemoveEventFiles(folder));
-  if (options_.tensorboard && any_scalar) {
-    MIXREC_RETURN_IF_ERROR(MakeFolder(folder));
-    const std::string event_path = StrCat(folder, "/", EventFileName(options_.now()));
-    MIXREC_RETURN_IF_ERROR(WriteFileAtomic(event_path, events));
+  MIXREC_RETURN_IF_ERROR(WriteFileAtomic(path, kept.lines));
+  MIXREC_RETURN_IF_ERROR(RemoveEventFiles(EventFolder(run_folder_)));
+  if (options_.tensorboard && !kept.events.empty()) {
+    MIXREC_RETURN_IF_ERROR(MakeFolder(EventFolder(run_folder_)));
+    const double now = options_.now();
+    const std::string event_path = StrCat(EventFolder(run_folder_), "/", EventFileName(now));
+    MIXREC_RETURN_IF_ERROR(WriteFileAtomic(event_path, EventFileHeader(now) + kept.events));
     MIXREC_ASSIGN_OR_RETURN(event_file_, OpenForAppend(event_path));
   }
   return OpenFiles();
