@@ -52,13 +52,12 @@ class CheckpointStore {
   // failure (a full disk) the older ones are as they were. Returns its folder.
   absl::StatusOr<std::string> Save(int64_t step, bool best, const Writer& write);
 
-  // The newest valid checkpoint; empty when there is none.
+  // What `last` points to, or, where that is damaged, the newest valid checkpoint; empty when there
+  // is none.
   absl::StatusOr<std::string> Newest() const;
 
-  // Points the links to an existing checkpoint: repairs what a crash between rename and link left.
-  absl::Status Link(const std::string& folder, bool best);
-
  private:
+  absl::Status Link(const std::string& name, const std::string& link);
   absl::Status Prune();
 
   std::string folder_;

@@ -20,10 +20,10 @@ struct EvaluationOptions {
   // Leaves the items of the user's input history (all of it, not only the part that is read) out
   // of the ranking, but never the target. Off as in the paper.
   bool mask_seen = false;
-  int max_items = 50;               // inputs read, the last ones
-  int64_t max_batch_tokens = 4096;  // stream rows of a batch; only speed and memory depend on it
-  std::vector<int32_t> users;       // empty: all users of the data set
-  bool progress = true;             // a progress line on stderr
+  int max_items = 50;            // inputs read, the last ones
+  int64_t max_batch_tokens = 0;  // stream rows of a batch; 0: chosen by the device
+  std::vector<int32_t> users;    // empty: all users of the data set
+  bool progress = true;          // a progress line on stderr
 };
 
 struct EvaluationResult {

@@ -8,7 +8,6 @@
 #include <memory>
 #include <vector>
 
-#include "data/catalogue.h"
 #include "data/packed_batch.h"
 #include "model/backbone.h"
 #include "model/mixrec_model.h"
@@ -63,9 +62,5 @@ class ModelState {
   model::CfModel cf_;
   std::unique_ptr<RowTable> user_table_, item_table_;
 };
-
-// Starts the item projection at the untrained model's own [SEQ] states of every item, read as a
-// sequence of one item: centred, L2-normalised, times .02 sqrt(D) (model.md D29).
-void InitialiseItemsFromStates(const data::Catalogue& catalogue, ModelState* state);
 
 }  // namespace mixrec::worker

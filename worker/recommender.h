@@ -27,17 +27,17 @@ absl::StatusOr<std::vector<RecommendationQuery>> QueriesOfUsers(
 // One user id a line; blank lines are skipped.
 absl::StatusOr<std::vector<std::string>> ReadUserIds(const std::string& path);
 
-// One history a line: a name, a tab or blank, then item ids separated by blanks, tabs or commas,
-// oldest first; blank lines and lines starting with # are skipped. Unknown item ids are left out
+// One history a line: a name, a tab or blank, then item ids separated by blanks or tabs, oldest
+// first; blank lines and lines starting with # are skipped. Unknown item ids are left out
 // and listed in the query. DataError naming file and line when no known item is left.
 absl::StatusOr<std::vector<RecommendationQuery>> ReadHistories(const data::Dataset& dataset,
                                                                const std::string& path);
 
 struct RecommendationOptions {
-  int k = 10;              // fewer when the catalogue has fewer
-  bool keep_seen = false;  // recommend items of the history too
-  int max_items = 50;      // of the history, the last ones are read
-  int64_t max_batch_tokens = 4096;
+  int k = 10;                    // fewer when the catalogue has fewer
+  bool keep_seen = false;        // recommend items of the history too
+  int max_items = 50;            // of the history, the last ones are read
+  int64_t max_batch_tokens = 0;  // stream rows of a batch; 0: chosen by the device
 };
 
 struct Recommendation {

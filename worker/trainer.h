@@ -44,7 +44,7 @@ struct TrainOptions {
   // Empty: all users with two training items; all users.
   std::vector<int32_t> train_users, validation_users;
   bool validation_mask_seen = false;
-  int64_t evaluation_batch_tokens = 4096;
+  int64_t evaluation_batch_tokens = 0;  // 0: chosen by the device
 
   int keep_last = 1;
   int64_t log_steps = 10;           // a metrics record every so many steps
@@ -88,6 +88,8 @@ struct TrainResult {
 // Returns whether to go on; false ends the run as if it had been the last epoch.
 using EpochCallback = std::function<bool(const EpochReport&)>;
 
+class TrainingRun;
+
 class Trainer {
  public:
   // Validates the options, checks that the run fits in memory (MemoryError with the figures),
@@ -107,12 +109,13 @@ class Trainer {
   // The step it will start from; 0 for a new run.
   int64_t first_step() const;
   int64_t total_steps() const;
+  // Validation MRR of the epochs finished so far, those before a resume included.
+  const std::vector<double>& validation_mrr() const;
   ModelState* state();
 
  private:
-  class Impl;
-  explicit Trainer(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  explicit Trainer(std::unique_ptr<TrainingRun> run);
+  std::unique_ptr<TrainingRun> run_;
 };
 
 // The batches that these options and model make.

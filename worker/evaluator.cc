@@ -1,0 +1,136 @@
+#include "worker/evaluator.h"
+
+#include <chrono>
+#include <numeric>
+
+#include "common/file.h"
+#include "common/progress.h"
+#include "tensor/softmax.h"
+#include "worker/query_runner.h"
+
+namespace mixrec::worker {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::vector<int32_t> AllUsers(const data::Dataset& dataset) {
+  std::vector<int32_t> users(static_cast<size_t>(dataset.users()));
+  std::iota(users.begin(), users.end(), 0);
+  return users;
+}
+
+// [N, items] true where an item of the user's input history stands.
+at::Tensor SeenItems(const data::Dataset& dataset, const EvaluationResult& result,
+                     absl::Span<const int32_t> indices, at::Device device) {
+  at::Tensor seen = at::zeros({static_cast<int64_t>(indices.size()), result.candidates}, at::kBool);
+  auto rows = seen.accessor<bool, 2>();
+  for (size_t row = 0; row < indices.size(); ++row) {
+    const int32_t user = result.users[static_cast<size_t>(indices[row])];
+    const auto whole = static_cast<int>(dataset.history(user).size());
+    for (const int32_t item : data::EvaluationInput(dataset, user, result.options.split, whole)) {
+      rows[static_cast<int64_t>(row)][item] = true;
+    }
+  }
+  return seen.to(device);
+}
+
+// Ranks of one batch's targets, written into result->ranks.
+absl::Status RankBatch(const data::Dataset& dataset, absl::Span<const int32_t> indices,
+                       const at::Tensor& states, const ModelState& state,
+                       EvaluationResult* result) {
+  std::vector<int64_t> targets;
+  for (const int32_t index : indices) {
+    targets.push_back(
+        dataset.target(result->users[static_cast<size_t>(index)], result->options.split));
+  }
+  at::Tensor seen;
+  if (result->options.mask_seen) seen = SeenItems(dataset, *result, indices, state.device());
+  const at::Tensor ranks =
+      tensor::RankOfTargets(state.ItemScores(states),
+                            at::tensor(targets, at::kLong).to(state.device()), seen)
+          .to(at::kCPU, at::kLong);
+  for (size_t row = 0; row < indices.size(); ++row) {
+    result->ranks[static_cast<size_t>(indices[row])] =
+        ranks[static_cast<int64_t>(row)].item<int64_t>();
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+const char* SplitName(data::Split split) {
+  return split == data::Split::kValidation ? "validation" : "test";
+}
+
+absl::StatusOr<EvaluationResult> Evaluate(const data::Dataset& dataset,
+                                          const data::Catalogue& catalogue,
+                                          const EvaluationOptions& options, ModelState* state) {
+  const auto start = std::chrono::steady_clock::now();
+  EvaluationResult result;
+  result.options = options;
+  result.candidates = dataset.items();
+  result.users = options.users.empty() ? AllUsers(dataset) : options.users;
+  result.ranks.assign(result.users.size(), 0);
+  std::vector<data::EvaluationQuery> queries;
+  queries.reserve(result.users.size());
+  for (const int32_t user : result.users) {
+    queries.push_back(
+        {user, data::EvaluationInput(dataset, user, options.split, options.max_items)});
+  }
+  ProgressOptions progress_options;
+  progress_options.name = StrCat("evaluate ", SplitName(options.split));
+  progress_options.total = static_cast<int64_t>(queries.size());
+  if (!options.progress) progress_options.write = [](std::string_view) {};
+  Progress progress(progress_options);
+  int64_t done = 0;
+  const auto consume = [&](absl::Span<const int32_t> indices, const at::Tensor& states) {
+    const absl::Status status = RankBatch(dataset, indices, states, *state, &result);
+    done += static_cast<int64_t>(indices.size());
+    progress.Update(done, "users");
+    return status;
+  };
+  MIXREC_RETURN_IF_ERROR(RunQueries(catalogue, queries,
+                                    {options.max_items, options.max_batch_tokens}, state, consume));
+  progress.Finish();
+  for (const int64_t rank : result.ranks) result.sums.Add(rank);
+  const auto elapsed = std::chrono::steady_clock::now() - start;
+  result.seconds = std::chrono::duration<double>(elapsed).count();
+  return result;
+}
+
+Json ToJson(const EvaluationResult& result) {
+  Json metrics = Json::object();
+  for (const int cutoff : {10, 5, 20}) {
+    metrics[StrCat("NDCG@", cutoff)] = result.sums.Ndcg(cutoff);
+    metrics[StrCat("Recall@", cutoff)] = result.sums.Recall(cutoff);
+  }
+  metrics["MRR"] = result.sums.Mrr();
+  const Json protocol{{"split", "leave-one-out"},
+                      {"ranking", "full"},
+                      {"candidates", result.candidates},
+                      {"seen_items", result.options.mask_seen ? "masked" : "kept"},
+                      {"ties", "smaller item index first"},
+                      {"max_items", result.options.max_items}};
+  return {{"split", SplitName(result.options.split)},
+          {"metrics", metrics},
+          {"protocol", protocol},
+          {"users", result.sums.users}};
+}
+
+std::string ProtocolText(const EvaluationResult& result) {
+  return StrCat("leave-one-out, ", SplitName(result.options.split), " item; full ranking over ",
+                result.candidates, " items, seen items ",
+                result.options.mask_seen ? "masked" : "kept",
+                ", ties by smaller item index, the last ", result.options.max_items, " items read");
+}
+
+absl::Status WriteRanks(const data::Dataset& dataset, const EvaluationResult& result,
+                        const std::string& path) {
+  std::string text;
+  for (size_t k = 0; k < result.users.size(); ++k) {
+    text += StrCat(dataset.user_id(result.users[k]), "\t", result.ranks[k], "\n");
+  }
+  return WriteFileAtomic(path, text);
+}
+
+}  // namespace mixrec::worker

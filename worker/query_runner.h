@@ -1,0 +1,30 @@
+// Private to worker/: sequences through the model in batches of similar lengths.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "common/status.h"
+#include "data/batcher.h"
+#include "data/catalogue.h"
+#include "worker/model_state.h"
+
+namespace mixrec::worker {
+
+struct QueryRunnerOptions {
+  int max_items = 50;
+  int64_t max_batch_tokens = 0;  // 0: chosen by the device
+};
+
+// Calls consume(indices into `queries`, their last [SEQ] states [N, D]) batch after batch, each
+// query once; N is small enough for [N, items] scores. Ends at the first failure. StoppedError when
+// a stop is requested between two batches, FailureError when a state is not finite.
+absl::Status RunQueries(
+    const data::Catalogue& catalogue, const std::vector<data::EvaluationQuery>& queries,
+    const QueryRunnerOptions& options, ModelState* state,
+    const std::function<absl::Status(absl::Span<const int32_t>, const at::Tensor&)>& consume);
+
+}  // namespace mixrec::worker

@@ -1,0 +1,85 @@
+#include "worker/trainer.h"
+
+#include "common/log.h"
+#include "worker/memory.h"
+#include "worker/torch_wall.h"
+#include "worker/train_options.h"
+#include "worker/training_run.h"
+
+namespace mixrec::worker {
+
+data::BatchOptions MakeBatchOptions(const TrainOptions& options,
+                                    const model::ModelOptions& model_options,
+                                    const model::OptConfig& backbone) {
+  data::BatchOptions batch;
+  batch.seed = options.seed;
+  batch.max_items = options.max_items;
+  batch.queries_per_user = options.queries_per_user;
+  batch.negatives = options.negatives;
+  batch.inject_user = model_options.user_columns();
+  batch.inject_item = model_options.item_columns();
+  batch.use_contrast = model_options.lambda_cl > 0;
+  batch.use_alignment = batch.use_contrast || model_options.lambda_align > 0;
+  batch.use_cf = model_options.has_cf() && model_options.lambda_cf > 0;
+  batch.sequence_token = static_cast<int32_t>(backbone.vocab_size);
+  batch.alignment_token = batch.sequence_token + 1;
+  return batch;
+}
+
+namespace {
+
+absl::Status CheckFits(const TrainInputs& inputs, const model::ModelOptions& model_options,
+                       const TrainOptions& options) {
+  const model::Backbone& backbone = *inputs.backbone;
+  const data::BatchOptions batch = MakeBatchOptions(options, model_options, backbone.config);
+  const LargestStep step =
+      LargestTrainingStep(*inputs.dataset, *inputs.catalogue, options.batch, options.max_items,
+                          options.queries_per_user, options.negatives, batch.use_alignment);
+  MemoryInputs memory;
+  memory.backbone = backbone.config;
+  memory.options = model_options;
+  memory.dtype = backbone.word_embedding.scalar_type();
+  memory.users = inputs.dataset->users();
+  memory.items = inputs.dataset->items();
+  memory.batch_tokens = step.tokens;
+  memory.read_rows = step.read_rows;
+  return CheckMemory(EstimateMemory(memory), backbone.word_embedding.device(),
+                     /*backbone_loaded=*/true);
+}
+
+}  // namespace
+
+Trainer::Trainer(std::unique_ptr<TrainingRun> run) : run_(std::move(run)) {}
+Trainer::~Trainer() = default;
+
+absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const TrainInputs& inputs,
+                                                         const model::ModelOptions& model_options,
+                                                         const TrainOptions& options,
+                                                         const std::string& run_folder) {
+  CHECK(inputs.dataset != nullptr && inputs.catalogue != nullptr && inputs.backbone != nullptr);
+  MIXREC_RETURN_IF_ERROR(CheckTrainOptions(options));
+  model::ModelOptions validated = model_options;
+  MIXREC_RETURN_IF_ERROR(model::ValidateModelOptions(inputs.backbone->config.layers, &validated));
+  if (data::TrainableUsers(*inputs.dataset).empty()) {
+    return DataError("no user has two training items: there is nothing to train on");
+  }
+  MIXREC_RETURN_IF_ERROR(CheckFits(inputs, validated, options));
+  return BehindTorchWall("setting up training", [&]() -> absl::StatusOr<std::unique_ptr<Trainer>> {
+    auto run = std::make_unique<TrainingRun>(inputs, validated, options, run_folder);
+    MIXREC_RETURN_IF_ERROR(run->Start());
+    return std::unique_ptr<Trainer>(new Trainer(std::move(run)));
+  });
+}
+
+absl::StatusOr<TrainResult> Trainer::Run(const EpochCallback& on_epoch) {
+  return BehindTorchWall("training", [&] { return run_->Run(on_epoch); });
+}
+
+int64_t Trainer::first_step() const { return run_->position().step; }
+int64_t Trainer::total_steps() const { return run_->total_steps(); }
+const std::vector<double>& Trainer::validation_mrr() const {
+  return run_->position().validation_mrr;
+}
+ModelState* Trainer::state() { return run_->state(); }
+
+}  // namespace mixrec::worker

@@ -1,0 +1,244 @@
+#include "worker/training_run.h"
+
+#include <algorithm>
+#include <cmath>
+#include <future>
+
+#include "common/log.h"
+#include "common/stop_signal.h"
+#include "worker/evaluator.h"
+#include "worker/item_init.h"
+#include "worker/train_options.h"
+
+namespace mixrec::worker {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double SecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+void Add(const model::Losses& losses, model::Losses* sums) {
+  sums->sequence += losses.sequence;
+  sums->alignment += losses.alignment;
+  sums->contrastive += losses.contrastive;
+  sums->cf += losses.cf;
+  sums->total += losses.total;
+}
+
+model::Losses Mean(const model::Losses& sums, int64_t steps) {
+  const double n = static_cast<double>(std::max<int64_t>(1, steps));
+  return {sums.sequence / n, sums.alignment / n, sums.contrastive / n, sums.cf / n, sums.total / n};
+}
+
+StepOptions MakeStepOptions(const TrainOptions& options) {
+  StepOptions step;
+  step.optimizer.weight_decay = options.weight_decay;
+  step.clip_norm = options.clip_norm;
+  step.dropout_seed = options.seed;
+  return step;
+}
+
+}  // namespace
+
+TrainingRun::TrainingRun(const TrainInputs& inputs, const model::ModelOptions& model_options,
+                         const TrainOptions& options, const std::string& run_folder)
+    : inputs_(inputs),
+      options_(options),
+      run_folder_(run_folder),
+      card_(MakeModelCard(model_options, *inputs.backbone, *inputs.dataset, options.max_items)),
+      batch_options_(MakeBatchOptions(options, model_options, inputs.backbone->config)),
+      users_(options.train_users.empty() ? data::TrainableUsers(*inputs.dataset)
+                                         : options.train_users),
+      state_(*inputs.backbone, model_options, inputs.dataset->users(), inputs.dataset->items(),
+             MakeStepOptions(options).optimizer),
+      step_(MakeStepOptions(options), &state_),
+      store_(run_folder, options.keep_last) {
+  if (inputs_.hard_samples == nullptr) {
+    own_hard_samples_ = std::make_unique<data::UniformNonCooccurring>(*inputs.dataset);
+    inputs_.hard_samples = own_hard_samples_.get();
+  }
+  record_.options = DecidingOptions(options, card_);
+}
+
+int64_t TrainingRun::total_steps() const {
+  const auto users = static_cast<int64_t>(users_.size());
+  return options_.epochs * ((users + options_.batch - 1) / options_.batch);
+}
+
+absl::Status TrainingRun::Start() {
+  std::string checkpoint = options_.resume;
+  if (checkpoint.empty()) {
+    MIXREC_ASSIGN_OR_RETURN(checkpoint, store_.Newest());
+  }
+  if (!checkpoint.empty()) return Resume(checkpoint);
+  state_.Initialise(options_.seed);
+  if (options_.item_init == ItemInit::kRandom) return absl::OkStatus();
+  return InitialiseItemsFromStates(*inputs_.catalogue, &state_);
+}
+
+absl::Status TrainingRun::Resume(const std::string& checkpoint) {
+  if (!options_.resume.empty()) {
+    MIXREC_RETURN_IF_ERROR(FindCheckpoint(run_folder_, checkpoint).status());
+  }
+  MIXREC_ASSIGN_OR_RETURN(TrainingRecord loaded, ReadTrainingRecord(checkpoint));
+  if (!options_.allow_changed_options) {
+    MIXREC_RETURN_IF_ERROR(CompareOptions(record_.options, loaded.options, checkpoint));
+  }
+  const TrainingTensors tensors = Tensors();
+  MIXREC_RETURN_IF_ERROR(ReadTensorsInto(checkpoint + "/model.safetensors", tensors.trainable));
+  MIXREC_RETURN_IF_ERROR(ReadTensorsInto(checkpoint + "/optimizer.safetensors", tensors.optimizer));
+  state_.parameters().RefreshCompute();
+  record_.position = std::move(loaded.position);
+  saved_step_ = options_.resume.empty() ? position().step : -1;
+  LOG(INFO) << "resumed from " << checkpoint << " at step " << position().step;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<TrainResult> TrainingRun::Run(const EpochCallback& on_epoch) {
+  const Clock::time_point start = Clock::now();
+  saved_at_ = Clock::now();
+  MIXREC_ASSIGN_OR_RETURN(
+      log_, TrainingLog::Open(run_folder_,
+                              {total_steps(), position().step, options_.epochs, options_.log_steps,
+                               options_.tensorboard, options_.progress}));
+  while (position().epoch < options_.epochs) {
+    MIXREC_RETURN_IF_ERROR(TrainEpoch());
+    MIXREC_ASSIGN_OR_RETURN(const EpochReport report, FinishEpoch());
+    if (on_epoch && !on_epoch(report)) break;
+  }
+  if (options_.epochs == 0 && saved_step_ < 0) {
+    MIXREC_RETURN_IF_ERROR(Save(/*best=*/true));  // the untrained model
+  }
+  log_.reset();
+  TrainResult result;
+  result.steps = position().step;
+  result.epochs = static_cast<int64_t>(position().validation_mrr.size());
+  result.best_epoch = position().best_epoch;
+  result.best_mrr = position().best_mrr;
+  result.validation_mrr = position().validation_mrr;
+  MIXREC_ASSIGN_OR_RETURN(result.best_checkpoint, FindCheckpoint(run_folder_, "best"));
+  MIXREC_ASSIGN_OR_RETURN(result.last_checkpoint, FindCheckpoint(run_folder_, "last"));
+  result.seconds = SecondsSince(start);
+  return result;
+}
+
+data::PackedBatch TrainingRun::BuildBatch(const std::vector<int32_t>& order, int64_t first) const {
+  const auto size = std::min<size_t>(static_cast<size_t>(options_.batch),
+                                     order.size() - static_cast<size_t>(first));
+  return data::BuildTrainingBatch(
+      *inputs_.dataset, *inputs_.catalogue, *inputs_.hard_samples, batch_options_, position().epoch,
+      absl::MakeConstSpan(order).subspan(static_cast<size_t>(first), size));
+}
+
+absl::Status TrainingRun::TrainEpoch() {
+  if (StopRequested()) return Stop();
+  const std::vector<int32_t> order = data::EpochOrder(
+      options_.seed, static_cast<int64_t>(position().epoch), absl::MakeConstSpan(users_));
+  const auto users = static_cast<int64_t>(order.size());
+  std::future<data::PackedBatch> next;
+  const auto prefetch = [&](int64_t first) {
+    if (first >= users) return;
+    next =
+        std::async(std::launch::async, [this, &order, first] { return BuildBatch(order, first); });
+  };
+  prefetch(position().users_done);
+  while (position().users_done < users) {
+    const data::PackedBatch batch = next.get();
+    const int64_t done = std::min(users, position().users_done + options_.batch);
+    prefetch(done);
+    MIXREC_RETURN_IF_ERROR(TrainOnBatch(batch, done - position().users_done));
+    if (position().step == options_.simulate_preemption) RequestStop();
+    if (StopRequested()) return Stop();
+    if (CheckpointIsDue()) MIXREC_RETURN_IF_ERROR(Save(/*best=*/false));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TrainingRun::TrainOnBatch(const data::PackedBatch& batch, int64_t users) {
+  TrainingPosition& at = record_.position;
+  const double learning_rate = tensor::CosineLearningRate(options_.learning_rate, at.step,
+                                                          total_steps(), options_.warmup_fraction);
+  const model::Losses losses = step_.Run(batch, at.step, learning_rate);
+  ++at.step;
+  if (!std::isfinite(losses.total)) return NotFinite(losses);
+  at.users_done += users;
+  ++at.epoch_steps;
+  Add(losses, &at.epoch_sums);
+  return log_->Step(at.step, at.epoch + 1, learning_rate, losses, batch.counted_tokens(), users);
+}
+
+absl::Status TrainingRun::NotFinite(const model::Losses& losses) const {
+  return FailureError("the loss is not finite at step ", position().step, " (epoch ",
+                      position().epoch + 1, "): sequence ", losses.sequence, ", alignment ",
+                      losses.alignment, ", contrastive ", losses.contrastive, ", cf ", losses.cf,
+                      "; the last checkpoint is from before; try a smaller --lr or --clip_norm");
+}
+
+absl::StatusOr<EvaluationResult> TrainingRun::Validate() {
+  EvaluationOptions evaluation;
+  evaluation.split = data::Split::kValidation;
+  evaluation.mask_seen = options_.validation_mask_seen;
+  evaluation.max_items = options_.max_items;
+  evaluation.max_batch_tokens = options_.evaluation_batch_tokens;
+  evaluation.users = options_.validation_users;
+  evaluation.progress = options_.progress;
+  return Evaluate(*inputs_.dataset, *inputs_.catalogue, evaluation, &state_);
+}
+
+EpochReport TrainingRun::CloseEpoch(const data::RankingSums& validation) {
+  TrainingPosition& at = record_.position;
+  EpochReport report;
+  report.validation = validation;
+  report.losses = Mean(at.epoch_sums, at.epoch_steps);
+  report.best = validation.Mrr() > at.best_mrr;
+  report.epoch = ++at.epoch;
+  report.step = at.step;
+  at.users_done = at.epoch_steps = 0;
+  at.epoch_sums = {};
+  at.validation_mrr.push_back(validation.Mrr());
+  if (report.best) {
+    at.best_mrr = validation.Mrr();
+    at.best_epoch = report.epoch;
+  }
+  return report;
+}
+
+absl::StatusOr<EpochReport> TrainingRun::FinishEpoch() {
+  const absl::StatusOr<EvaluationResult> validation = Validate();
+  if (absl::IsCancelled(validation.status())) return Stop();
+  if (!validation.ok()) return validation.status();
+  const EpochReport report = CloseEpoch(validation->sums);
+  MIXREC_RETURN_IF_ERROR(log_->Epoch(report));
+  MIXREC_RETURN_IF_ERROR(Save(report.best));
+  return report;
+}
+
+bool TrainingRun::CheckpointIsDue() const {
+  if (options_.checkpoint_steps > 0 && position().step % options_.checkpoint_steps == 0) {
+    return true;
+  }
+  return options_.checkpoint_minutes > 0 &&
+         SecondsSince(saved_at_) >= 60 * options_.checkpoint_minutes;
+}
+
+absl::Status TrainingRun::Save(bool best) {
+  const auto write = [this](const std::string& folder) {
+    return WriteTrainingState(folder, record_, card_, *inputs_.dataset, Tensors());
+  };
+  MIXREC_RETURN_IF_ERROR(store_.Save(position().step, best, write).status());
+  saved_step_ = position().step;
+  saved_at_ = Clock::now();
+  return absl::OkStatus();
+}
+
+absl::Status TrainingRun::Stop() {
+  if (saved_step_ != position().step) MIXREC_RETURN_IF_ERROR(Save(/*best=*/false));
+  log_.reset();
+  return StoppedError("stopped on request after step ", position().step, " of ", total_steps(),
+                      ", checkpoint in ", CheckpointsFolder(run_folder_),
+                      "/last; the same command goes on from there");
+}
+
+}  // namespace mixrec::worker

@@ -1,0 +1,69 @@
+// Private to worker/: one training run in progress (trainer.h).
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/status.h"
+#include "data/batcher.h"
+#include "worker/checkpoint.h"
+#include "worker/model_card.h"
+#include "worker/model_state.h"
+#include "worker/train_step.h"
+#include "worker/trainer.h"
+#include "worker/training_log.h"
+#include "worker/training_state.h"
+
+namespace mixrec::worker {
+
+class TrainingRun {
+ public:
+  // Options are validated. Allocates; Start gives the values.
+  TrainingRun(const TrainInputs& inputs, const model::ModelOptions& model_options,
+              const TrainOptions& options, const std::string& run_folder);
+
+  // Values: of the checkpoint to resume, or initial ones.
+  absl::Status Start();
+  absl::StatusOr<TrainResult> Run(const EpochCallback& on_epoch);
+
+  int64_t total_steps() const;
+  const TrainingPosition& position() const { return record_.position; }
+  ModelState* state() { return &state_; }
+
+ private:
+  TrainingTensors Tensors() const { return {state_.Trainable(), step_.OptimizerState()}; }
+  absl::Status Resume(const std::string& checkpoint);
+  data::PackedBatch BuildBatch(const std::vector<int32_t>& order, int64_t first) const;
+  // From the position in the epoch to its end; the next batch is packed while a step runs.
+  absl::Status TrainEpoch();
+  absl::Status TrainOnBatch(const data::PackedBatch& batch, int64_t users);
+  absl::Status NotFinite(const model::Losses& losses) const;
+  // Validation, the best score, a checkpoint.
+  absl::StatusOr<EpochReport> FinishEpoch();
+  absl::StatusOr<EvaluationResult> Validate();
+  EpochReport CloseEpoch(const data::RankingSums& validation);
+  bool CheckpointIsDue() const;
+  absl::Status Save(bool best);
+  // A checkpoint if there is none of this moment; a StoppedError.
+  absl::Status Stop();
+
+  TrainInputs inputs_;
+  const TrainOptions options_;
+  const std::string run_folder_;
+  const ModelCard card_;
+  const data::BatchOptions batch_options_;
+  const std::vector<int32_t> users_;
+  std::unique_ptr<data::HardSampleSource> own_hard_samples_;
+  ModelState state_;
+  TrainStep step_;
+  CheckpointStore store_;
+  TrainingRecord record_;
+  std::unique_ptr<TrainingLog> log_;
+  int64_t saved_step_ = -1;  // step of the newest checkpoint; -1: none
+  std::chrono::steady_clock::time_point saved_at_;
+};
+
+}  // namespace mixrec::worker
