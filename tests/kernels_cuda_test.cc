@@ -307,8 +307,9 @@ TEST_P(RowsCuda, GateForwardAndBackwardEqualCpu) {
   for (const RowShape& shape : RowShapes()) {
     SCOPED_TRACE(shape.width);
     const std::vector<int64_t> sizes = {shape.rows, shape.width};
-    const at::Tensor q = Random(sizes), p = Random(sizes), q_extra = Random(sizes),
-                     residual = Random(sizes), d_y = Random(sizes),
+    // Means off zero, so that the sum over rows that is the gate bias gradient does not cancel.
+    const at::Tensor q = Random(sizes, 1.0, 0.5), p = Random(sizes), q_extra = Random(sizes),
+                     residual = Random(sizes), d_y = Random(sizes, 1.0, 0.5),
                      q_bias = RandomFp32({shape.width}), p_bias = RandomFp32({shape.width}),
                      gate_weight = RandomFp32({2, 2 * shape.width}, 0.1),
                      gate_bias = RandomFp32({2}), start = RandomFp32({2, 2 * shape.width});
