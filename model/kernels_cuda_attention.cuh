@@ -192,6 +192,9 @@ AttentionArguments<T> ArgumentsOf(const AttentionInputs& inputs, const Attention
   return a;
 }
 
+// Segment of every key row [rows], from the segments' key ranges; -1: none.
+at::Tensor KeySegments(const at::Tensor& segments, int64_t rows);
+
 constexpr int kWidestHead = 256;
 
 // visit(T{}, HeadShape{}) for the inputs' element type and the smallest shape that holds a head.

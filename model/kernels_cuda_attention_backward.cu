@@ -20,17 +20,6 @@ struct BackwardArguments {
   int chunks, chunk_queries;
 };
 
-// Segment of every key row, from the segments' key ranges: one warp a segment.
-__global__ void __launch_bounds__(kAttentionWarps* kWarp)
-    KeySegmentKernel(const int32_t* segments, int count, int fields, int32_t* key_segment) {
-  const int segment = blockIdx.x * kAttentionWarps + threadIdx.x / kWarp;
-  if (segment >= count) return;
-  const int32_t* row = segments + static_cast<int64_t>(fields) * segment;
-  for (int key = row[2] + threadIdx.x % kWarp; key < row[3]; key += kWarp) {
-    key_segment[key] = segment;
-  }
-}
-
 template <typename Shape, typename T>
 __global__ void __launch_bounds__(kAttentionWarps* kWarp)
     QueryGradientKernel(AttentionArguments<T> a, BackwardArguments<T> b) {
@@ -231,18 +220,6 @@ __global__ void __launch_bounds__(kAttentionWarps* kWarp)
                   b.d_column_k.row(column) + gradient.offset);
   StoreRow<Shape>(gradient.d_v, 1.0f, a.width, gradient.lane,
                   b.d_column_v.row(column) + gradient.offset);
-}
-
-at::Tensor KeySegments(const at::Tensor& segments, int64_t rows) {
-  at::Tensor key_segment = at::full({rows}, -1, segments.options());
-  const int count = static_cast<int>(segments.size(0));
-  if (count == 0 || rows == 0) return key_segment;
-  KeySegmentKernel<<<static_cast<unsigned>(CeilDivide(count, kAttentionWarps)),
-                     kAttentionWarps * kWarp, 0, c10::cuda::getCurrentCUDAStream()>>>(
-      Indices(segments), count, static_cast<int>(segments.size(1)),
-      key_segment.data_ptr<int32_t>());
-  C10_CUDA_KERNEL_LAUNCH_CHECK();
-  return key_segment;
 }
 
 // Launches kernel(a, b) over ceil(rows / warps) x heads x depth blocks, unless there are none.
