@@ -1,0 +1,6 @@
+foreach(name tables_test train_step_test trainer_test checkpoint_test evaluator_test recommender_test
+             search_objective_test)
+  mixrec_test(${name} ROOMS worker TORCH LABELS worker)
+endforeach()
+mixrec_test(golden_train_step_test ROOMS worker SOURCES golden_case.cc TORCH LABELS golden)
+target_compile_definitions(golden_train_step_test PRIVATE MIXREC_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
