@@ -12,7 +12,9 @@ using Eigen::Index;
 using Eigen::MatrixXd;
 using Eigen::VectorXd;
 
-constexpr double kScaleVariance = 3.0;   // of ln l0
+// Variance of ln l0, a normal density in ln l0. (As a density in l0 the mode would lie at short
+// scales, where any two points are strangers and a fit to few of them stays: docs/search.md.)
+constexpr double kScaleVariance = 3.0;
 constexpr double kDeltaDeviation = 0.5;  // of ln l_i around ln l0
 constexpr double kDeltaBound = 2.5;
 constexpr double kLogNoiseMean = -3.0;
@@ -37,7 +39,7 @@ double Kernel::ScaleMean() const {
 
 VectorXd Kernel::DefaultParameters() const {
   VectorXd parameters = VectorXd::Zero(this->parameters());
-  parameters[0] = ScaleMean() - kScaleVariance;  // the mode of the log-normal density
+  parameters[0] = ScaleMean();
   parameters[1 + space_.dimensions()] = std::log(0.02);
   return parameters;
 }
@@ -60,8 +62,8 @@ VectorXd Kernel::UpperBounds() const {
 
 double Kernel::LogPrior(const VectorXd& parameters, VectorXd* gradient) const {
   const Index d = space_.dimensions();
-  double density = -Square(parameters[0] - ScaleMean()) / (2 * kScaleVariance) - parameters[0];
-  (*gradient)[0] += -(parameters[0] - ScaleMean()) / kScaleVariance - 1;
+  double density = -Square(parameters[0] - ScaleMean()) / (2 * kScaleVariance);
+  (*gradient)[0] -= (parameters[0] - ScaleMean()) / kScaleVariance;
   const auto deltas = parameters.segment(1, d);
   density -= deltas.squaredNorm() / (2 * Square(kDeltaDeviation));
   gradient->segment(1, d) -= deltas / Square(kDeltaDeviation);

@@ -131,7 +131,8 @@ TEST(GaussianProcess, FitOfWhatIsNotANumberKeepsTheParameters) {
 TEST(Minimizer, FindsTheMinimumWithinBounds) {
   // (x - 3)^2 + 10 (y + 1)^2 + x y, with y >= 0: y = 0 and x = 3.
   const SmoothFunction function = [](const VectorXd& x, VectorXd* gradient) {
-    *gradient = Eigen::Vector2d(2 * (x[0] - 3) + x[1], 20 * (x[1] + 1) + x[0]);
+    (*gradient)[0] = 2 * (x[0] - 3) + x[1];
+    (*gradient)[1] = 20 * (x[1] + 1) + x[0];
     return (x[0] - 3) * (x[0] - 3) + 10 * (x[1] + 1) * (x[1] + 1) + x[0] * x[1];
   };
   MinimizerOptions options;

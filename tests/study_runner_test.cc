@@ -64,17 +64,18 @@ TEST(Study, TrialsAreTheTotalAndFailedOnesDoNotCount) {
 // repeated and the rest of the study is that of the undisturbed one.
 TEST(Study, KilledAnywhereItGoesOnAsIfUndisturbed) {
   TemporaryFolder undisturbed;
-  const StudyOptions options = Options(2, 9);
+  StudyOptions options = Options(2, 8);
+  options.method = Method::kLocal;  // the quickest that has a surrogate
   const std::vector<std::string> expected = RunToTheEnd(undisturbed.path(), options);
-  ASSERT_EQ(expected.size(), 10u);
+  ASSERT_EQ(expected.size(), 9u);
   const std::string journal = ReadFile(undisturbed / "study.journal").value();
 
-  std::set<size_t> cuts;  // every record boundary, just beside it, and within the record
+  // At a record's boundary, or 5 or 20 bytes before it, by turns.
+  std::set<size_t> cuts = {0, 1};
   for (size_t end = journal.find('\n'); end != std::string::npos;
        end = journal.find('\n', end + 1)) {
-    cuts.insert({end, end + 1, end - end % 7});
+    cuts.insert(end + 1 - (cuts.size() % 3) * (cuts.size() % 3) * 5);
   }
-  cuts.insert({0, 1});
   for (size_t cut : cuts) {
     TemporaryFolder folder;
     ASSERT_TRUE(WriteFileAtomic(folder / "study.journal", journal.substr(0, cut)).ok());
