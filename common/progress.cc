@@ -13,6 +13,8 @@
 namespace mixrec {
 namespace {
 
+constexpr double kSecondsBeforeSpeedIsKnown = 1;
+
 void WriteToStderr(std::string_view text) {
   std::fwrite(text.data(), 1, text.size(), stderr);
   std::fflush(stderr);
@@ -55,9 +57,9 @@ bool Progress::IsDue(int64_t step) const {
 
 double Progress::SecondsLeft(int64_t step) const {
   const int64_t done = step - options_.first_step;
-  if (options_.total <= 0 || done <= 0) return -1;
-  const double seconds_a_step = (options_.now() - start_seconds_) / static_cast<double>(done);
-  return seconds_a_step * static_cast<double>(options_.total - step);
+  const double elapsed = options_.now() - start_seconds_;
+  if (options_.total <= 0 || done <= 0 || elapsed < kSecondsBeforeSpeedIsKnown) return -1;
+  return elapsed / static_cast<double>(done) * static_cast<double>(options_.total - step);
 }
 
 std::string Progress::Line(int64_t step, std::string_view text) const {

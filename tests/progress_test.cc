@@ -93,6 +93,14 @@ TEST_F(ProgressLine, TimeLeftCountsOnlyTheStepsOfThisProcess) {
   EXPECT_DOUBLE_EQ(progress.SecondsLeft(90), 10);
 }
 
+TEST_F(ProgressLine, TimeLeftIsNotGuessedInTheFirstSecond) {
+  Progress progress(Options(/*is_terminal=*/false));
+  seconds_ += 0.5;
+  EXPECT_LT(progress.SecondsLeft(1), 0);
+  seconds_ += 0.5;
+  EXPECT_DOUBLE_EQ(progress.SecondsLeft(1), 99);
+}
+
 TEST_F(ProgressLine, MemoryIsShown) {
   ProgressOptions options = Options(/*is_terminal=*/false);
   options.memory = true;
