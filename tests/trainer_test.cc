@@ -166,6 +166,8 @@ TEST_F(TrainerTest, LearnsMoreThanPopularity) {
   const World world(Subfolder(folder_, "larger"), 300, 60);
   TrainOptions options = SmallTraining();
   options.epochs = 6;
+  options.learning_rate = 1e-2;
+  options.batch = 12;
   options.item_init = ItemInit::kStates;
   std::vector<double> losses;
   const auto result = TrainRun(world, SmallModel(), options, Run("run"), [&](const EpochReport& r) {
