@@ -21,9 +21,12 @@ absl::Status RunEvaluate(const Invocation& invocation) {
   if (!FLAGS_ranks_out.empty()) {
     MIXREC_RETURN_IF_ERROR(worker::WriteRanks(trained.materials->dataset, result, FLAGS_ranks_out));
   }
+  nlohmann::ordered_json line = worker::ToJson(result);
+  line["protocol"]["min_item_interactions"] = FLAGS_min_item_interactions;
+  line["protocol"]["checkpoint"] = FLAGS_checkpoint;
   out << FLAGS_split << ": " << worker::ProtocolText(result) << "\n"
-      << absl::StrFormat("%d users in %.1f s\n", result.sums.users, result.seconds)
-      << worker::ToJson(result).dump() << std::endl;
+      << absl::StrFormat("%d users in %.1f s\n", result.sums.users, result.seconds) << line.dump()
+      << std::endl;
   return absl::OkStatus();
 }
 

@@ -104,6 +104,21 @@ std::string ExpectedInstead(const Flag& flag, std::string_view text) {
   return StrCat("one of ", absl::StrJoin(flag.range.choices, ", "));
 }
 
+std::string CanonicalText(const Flag& flag, std::string_view text) {
+  if (flag.type == FlagType::kBool) return Among({"true", "1", "yes"}, text) ? "true" : "false";
+  if (flag.type == FlagType::kText) return std::string(text);
+  char shortest[32];
+  char* const end = shortest + sizeof(shortest);
+  if (flag.type == FlagType::kInteger) {
+    int64_t value = 0;
+    std::from_chars(text.data(), text.data() + text.size(), value);
+    return std::string(shortest, std::to_chars(shortest, end, value).ptr);
+  }
+  double value = 0;
+  ParseReal(text, &value);
+  return std::string(shortest, std::to_chars(shortest, end, value).ptr);
+}
+
 int EditDistance(std::string_view a, std::string_view b) {
   std::vector<std::vector<int>> cost(a.size() + 1, std::vector<int>(b.size() + 1));
   for (size_t i = 0; i <= a.size(); ++i) {

@@ -48,6 +48,10 @@ class FlagTable {
 // least 1".
 std::string ExpectedInstead(const Flag& flag, std::string_view text);
 
+// One text for each value of the flag, so that values compare as text: 1e-3 and .001 become 0.001,
+// yes becomes true. The text must be a value of the flag.
+std::string CanonicalText(const Flag& flag, std::string_view text);
+
 // Number of single-character insertions, deletions, replacements and swaps of neighbours.
 int EditDistance(std::string_view a, std::string_view b);
 

@@ -81,7 +81,9 @@ int RunVerb(const Commands& commands, const std::vector<Verb>& verbs, const Verb
   }
   const auto flags = ReadFlags(table, verb.name, words);
   if (!flags.ok()) return Fail(who, flags.status(), *invocation.err);
-  for (const FlagAssignment& flag : *flags) invocation.given[flag.name] = flag.value;
+  for (const FlagAssignment& flag : *flags) {
+    invocation.given[flag.name] = CanonicalText(*table.Find(flag.name), flag.value);
+  }
   invocation.verb = &verb;
   invocation.table = &table;
   invocation.values = ValuesOf(table, verb, invocation.given);

@@ -2,8 +2,6 @@
 
 #include <gflags/gflags.h>
 
-#include <charconv>
-
 #include "common/log.h"
 #include "launch/flag_ranges.h"
 
@@ -183,18 +181,12 @@ FlagType TypeOf(const gflags::CommandLineFlagInfo& info) {
   return FlagType::kText;
 }
 
-// The shortest text that reads back as the same number: gflags says 0.059999999999999998 for .06.
-std::string DefaultText(const gflags::CommandLineFlagInfo& info) {
-  if (info.type != "double") return info.default_value;
-  char text[32];
-  const auto end = std::to_chars(text, text + sizeof(text), std::stod(info.default_value)).ptr;
-  return std::string(text, end);
-}
-
 Flag DescribeFlag(const std::string& name) {
   gflags::CommandLineFlagInfo info;
   CHECK(gflags::GetCommandLineFlagInfo(name.c_str(), &info)) << "--" << name << " is not defined";
-  return {name, TypeOf(info), DefaultText(info), info.description, RangeOf(name), {}};
+  Flag flag{name, TypeOf(info), info.default_value, info.description, RangeOf(name), {}};
+  flag.default_value = CanonicalText(flag, info.default_value);  // gflags says 0.059999999999999998
+  return flag;
 }
 
 }  // namespace

@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -24,7 +26,8 @@ struct Outcome {
   std::string out, err;
 };
 
-std::string Scratch() { return ::testing::TempDir() + "/end_to_end_test"; }
+// A folder of this process: ctest runs the tests of this file beside each other.
+std::string Scratch() { return StrCat(::testing::TempDir(), "/end_to_end_test.", ::getpid()); }
 
 Outcome Mixrec(const std::string& arguments) {
   const std::string error_file = Scratch() + "/stderr";
@@ -40,6 +43,22 @@ Outcome Mixrec(const std::string& arguments) {
   outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   outcome.err = ReadFile(error_file).value_or("");
   return outcome;
+}
+
+// Sends SIGTERM as soon as a line of the output begins with `mark`; returns the exit code.
+int TerminateAt(const std::string& mark, const std::string& arguments) {
+  // The shell tells its process id, then becomes the program.
+  const std::string command = StrCat("echo $$; exec ", MIXREC_PROGRAM, " ", arguments, " 2>&1");
+  FILE* pipe = ::popen(command.c_str(), "r");
+  if (pipe == nullptr) return -1;
+  char line[4096];
+  pid_t process = 0;
+  while (std::fgets(line, sizeof(line), pipe) != nullptr) {
+    if (process == 0) process = static_cast<pid_t>(std::stol(line));
+    if (std::string(line).rfind(mark, 0) == 0) ::kill(process, SIGTERM);
+  }
+  const int status = ::pclose(pipe);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 std::vector<std::string> Lines(const std::string& text) {
@@ -66,6 +85,8 @@ class EndToEnd : public ::testing::Test {
                                            " --epochs=1 --batch=4 --threads=1"));
     ASSERT_EQ(pretrain.code, 0) << pretrain.err;
   }
+
+  static void TearDownTestSuite() { std::filesystem::remove_all(Scratch()); }
 
   static std::string Data() { return Scratch() + "/data"; }
   static std::string Backbone() { return Scratch() + "/backbone"; }
@@ -111,7 +132,8 @@ TEST_F(EndToEnd, SearchTrainEvaluateRecommend) {
   for (const char* name : {"NDCG@5", "NDCG@10", "NDCG@20", "Recall@5", "Recall@10", "Recall@20"}) {
     EXPECT_TRUE(result["metrics"].contains(name)) << name;
   }
-  EXPECT_TRUE(result.contains("protocol"));
+  EXPECT_EQ(result["protocol"]["seen_items"], "kept");
+  EXPECT_EQ(result["protocol"]["min_item_interactions"], 4);
 
   const std::string user = ReadFile(ranks).value().substr(0, ReadFile(ranks).value().find('\t'));
   const Outcome recommend =
@@ -145,6 +167,15 @@ TEST_F(EndToEnd, APreemptedTrainingGoesOnToTheSameWeights) {
         Mixrec(StrCat("evaluate --threads=1 --checkpoint=last --run=", run)).out)["metrics"];
   };
   EXPECT_EQ(metrics(Run("whole")), metrics(Run("parts")));
+}
+
+TEST_F(EndToEnd, ATerminatedTrainingSavesAndGoesOn) {
+  const std::string command = "train --epochs=20" + Flags("terminated");
+  ASSERT_EQ(TerminateAt("train 1/", command), 75);
+  EXPECT_EQ(Json::parse(ReadFile(Run("terminated/run.json")).value())["exit_code"], 75);
+  const Outcome resumed = Mixrec(command);
+  ASSERT_EQ(resumed.code, 0) << resumed.err;
+  EXPECT_THAT(resumed.out, HasSubstr("going on after step "));
 }
 
 TEST_F(EndToEnd, ASearchThatIsStoppedGoesOn) {

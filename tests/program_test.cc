@@ -126,6 +126,19 @@ TEST(Program, ACommandSeesItsFlagsAndTheyAreForgottenAfterwards) {
   EXPECT_DOUBLE_EQ(FLAGS_lr, before);
 }
 
+TEST(Program, OneValueHasOneText) {
+  for (const char* rate : {"--lr=1e-3", "--lr=.001", "--lr=0.0010"}) {
+    EXPECT_EQ(Type({"train", rate, "--tensorboard=no"},
+                   [](const Invocation& invocation) {
+                     EXPECT_EQ(invocation.values.at("lr"), "0.001");
+                     EXPECT_EQ(invocation.values.at("tensorboard"), "false");
+                     return absl::OkStatus();
+                   })
+                  .code,
+              0);
+  }
+}
+
 TEST(Program, ACommandMayHaveDefaultsOfItsOwn) {
   EXPECT_EQ(Type({"pretrain"},
                  [](const Invocation& invocation) {
