@@ -58,7 +58,7 @@ absl::Status Conclude(const Invocation& invocation, const bo_driver::Study& stud
                                 {"failed", study.failed()}});
 }
 
-// A trial's folder is a run like any other, so that evaluate and recommend can read it.
+// A trial's folder says what ran, as that of `mixrec train` does; it keeps no weights.
 RunRequest TrialRequest(const Invocation& invocation, const Materials& materials,
                         const bo_driver::Trial& trial, const std::string& folder) {
   RunRequest request = RequestOf(invocation, materials);

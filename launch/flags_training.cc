@@ -1,7 +1,7 @@
 // Flags about optimisation. `mixrec pretrain` has defaults of its own (launch/verbs.cc).
 #include <gflags/gflags.h>
 
-DEFINE_int64(epochs, 40, "Passes over the training users");
+DEFINE_int64(epochs, 40, "Passes over the training data; 0 keeps the initial weights");
 DEFINE_int64(batch, 6, "Sequences of an optimiser step");
 DEFINE_double(lr, 5e-5, "Peak learning rate");
 DEFINE_double(warmup_fraction, 0.06, "Share of the steps with a rising learning rate");

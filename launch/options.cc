@@ -91,7 +91,6 @@ absl::StatusOr<model::ModelOptions> ModelOptionsOfFlags() {
 }
 
 absl::StatusOr<worker::TrainOptions> TrainOptionsOfFlags(int64_t epochs) {
-  if (epochs < 1) return UsageError("--epochs=", epochs, ": expected a whole number of at least 1");
   worker::TrainOptions options;
   MIXREC_ASSIGN_OR_RETURN(options.item_init, worker::ParseItemInit(FLAGS_item_init));
   options.epochs = epochs;
