@@ -9,6 +9,7 @@
 
 #include "model/kernels_cpu.h"
 #include "model/small_gemm.h"
+#include "tensor/exp.h"
 
 namespace mixrec::model::cpu {
 namespace {
@@ -181,7 +182,7 @@ class HeadWorker {
     for (int64_t j = 1; j < seen; ++j) largest = std::max(largest, scores[j]);
     float sum = 0.0f;
     for (int64_t j = 0; j < seen; ++j) {
-      scores[j] = ExpOfNonPositive(scores[j] - largest);
+      scores[j] = tensor::ExpOfNonPositive(scores[j] - largest);
       sum += scores[j];
     }
     const float inverse = 1.0f / sum;
@@ -227,7 +228,7 @@ class HeadWorker {
     float* p = &scores_[(i - begin) * key_stride_];
     float* d = &d_scores_[(i - begin) * key_stride_];
     for (int64_t j = 0; j < seen; ++j) {
-      p[j] = ExpOfNonPositive(std::min(p[j] - lse, 0.0f));
+      p[j] = tensor::ExpOfNonPositive(std::min(p[j] - lse, 0.0f));
       d[j] = p[j] * (d[j] - delta);
     }
     std::fill(p + seen, p + length, 0.0f);
