@@ -98,8 +98,9 @@ absl::Status PrintBoTable(const BoTableOptions& options, std::ostream& out) {
                          options.first_seed + static_cast<uint64_t>(options.seeds) - 1);
   out << "| method |";
   for (const std::string& problem : problems) out << " " << problem << " |";
-  out << " all | seconds a suggestion |\n|---|" << std::string(problems.size() * 4 + 8, '-')
-      << "\n";
+  out << " all | seconds a suggestion |\n|---|---|---|";
+  for (size_t i = 0; i < problems.size(); ++i) out << "---|";
+  out << "\n";
   Scores scores;
   for (const std::string& method : methods) {
     out << "| " << method << " |" << std::flush;

@@ -12,8 +12,7 @@ using Eigen::Index;
 using Eigen::MatrixXd;
 using Eigen::VectorXd;
 
-// Variance of ln l0, a normal density in ln l0. (As a density in l0 the mode would lie at short
-// scales, where any two points are strangers and a fit to few of them stays: docs/search.md.)
+// Variance of ln l0, whose density is normal in ln l0.
 constexpr double kScaleVariance = 3.0;
 constexpr double kDeltaDeviation = 0.5;  // of ln l_i around ln l0
 constexpr double kDeltaBound = 2.5;

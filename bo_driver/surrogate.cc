@@ -11,6 +11,17 @@ namespace {
 
 constexpr double kFailureNoise = 0.5;  // extra variance of the value that stands for a failure
 constexpr int kFreshStartEvery = 5;
+// All serial and all parallel lie half the space away from every other point, in the one direction
+// in which all effects add up. Taken at its word, a stationary kernel would let these two pin the
+// sum of all effects; so in spaces where they are that far they count for little (docs/search.md).
+constexpr double kCornerNoise = 3.0;
+constexpr int kBitsWithFarCorners = 12;
+
+bool IsFarCorner(const Point& point, int bits) {
+  if (bits < kBitsWithFarCorners) return false;
+  const auto end = point.begin() + bits;
+  return std::all_of(point.begin(), end, [&](uint8_t bit) { return bit == point.front(); });
+}
 
 }  // namespace
 
@@ -48,6 +59,9 @@ bool Surrogate::Fit(const std::vector<Evaluation>& evaluations) {
     observations.points.push_back(evaluation.point);
     observations.values[i] = (evaluation.value.value_or(worst) - mean_) / deviation_;
     if (!evaluation.value) observations.extra_noise[i] = kFailureNoise;
+    if (IsFarCorner(evaluation.point, processes_[0].kernel().space().bits)) {
+      observations.extra_noise[i] += kCornerNoise;
+    }
   }
   const bool fresh_start = fits_++ % kFreshStartEvery == 0;
   bool any = false;

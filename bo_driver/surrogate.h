@@ -20,7 +20,8 @@ class Surrogate {
   explicit Surrogate(const SearchSpace& space);
 
   // Refits to all evaluations (two successful ones or more), warm from the previous fit; every
-  // fifth fit also from the prior's mode. False when no kernel could be fitted.
+  // fifth fit also from the prior's mode. All bits equal counts as a noisy evaluation in spaces of
+  // 12 bits or more. False when no kernel could be fitted.
   bool Fit(const std::vector<Evaluation>& evaluations);
   // Kriging believer for points whose values are not known yet.
   void Believe(const std::vector<Point>& points) { chosen().Believe(points); }
