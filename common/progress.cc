@@ -49,6 +49,9 @@ Progress::Progress(ProgressOptions options) : options_(std::move(options)) {
 Progress::~Progress() { Finish(); }
 
 bool Progress::IsDue(int64_t step) const {
+  if (options_.silent_when_short && !is_terminal_ && !last_print_seconds_) {
+    return options_.now() - start_seconds_ >= options_.plain_interval_seconds;
+  }
   if (!last_print_seconds_ || (options_.total > 0 && step >= options_.total)) return true;
   const double interval =
       is_terminal_ ? options_.terminal_interval_seconds : options_.plain_interval_seconds;

@@ -15,6 +15,8 @@ struct ProgressOptions {
   int64_t first_step = 0;  // steps done before this process, by the run it resumes
   double terminal_interval_seconds = 0.2;
   double plain_interval_seconds = 10;
+  // In plain lines, say nothing about work that ends within the first interval.
+  bool silent_when_short = false;
   bool memory = true;  // adds the resident memory of this process
 
   // For tests. Unset: stderr, whether it is a terminal, its width, the steady clock.
@@ -25,7 +27,8 @@ struct ProgressOptions {
 };
 
 // On a terminal, one line that is written over; elsewhere (a file, a batch system) plain lines, at
-// most one every plain_interval_seconds. The first and the last step always print. One thread.
+// most one every plain_interval_seconds. The first and the last step always print,
+// unless silent_when_short. One thread.
 class Progress {
  public:
   explicit Progress(ProgressOptions options);

@@ -51,6 +51,18 @@ TEST_F(ProgressLine, PlainLinesKeepTheirDistance) {
                           "train 21/100 (21%) | 1m19s left\n"));
 }
 
+TEST_F(ProgressLine, ShortWorkMayStaySilentInPlainLines) {
+  ProgressOptions options = Options(/*is_terminal=*/false);
+  options.silent_when_short = true;
+  Progress progress(options);
+  seconds_ += 9;
+  progress.Update(100, "");
+  EXPECT_THAT(written_, IsEmpty());
+  seconds_ += 2;
+  progress.Update(100, "");
+  EXPECT_EQ(written_.size(), 1u);
+}
+
 TEST_F(ProgressLine, LastStepAlwaysPrints) {
   Progress progress(Options(/*is_terminal=*/false));
   progress.Update(99, "");

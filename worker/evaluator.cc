@@ -80,6 +80,7 @@ absl::StatusOr<EvaluationResult> Evaluate(const data::Dataset& dataset,
   ProgressOptions progress_options;
   progress_options.name = StrCat("evaluate ", SplitName(options.split));
   progress_options.total = static_cast<int64_t>(queries.size());
+  progress_options.silent_when_short = true;
   if (!options.progress) progress_options.write = [](std::string_view) {};
   Progress progress(progress_options);
   int64_t done = 0;
