@@ -110,7 +110,9 @@ void CheckGradients(const Lane& lane, const GoldenCase& golden, const std::strin
     expected.push_back(tensor.flatten());
   }
   ASSERT_FALSE(expected.empty()) << prefix;
-  ExpectClose(lane, prefix + "*", at::cat(actual), at::cat(expected), 0.1);
+  // Of single losses the cases list a few tensors only: no whole.
+  const double whole = prefix == "grad." ? 0.1 : 0.25;
+  ExpectClose(lane, prefix + "*", at::cat(actual), at::cat(expected), whole);
 }
 
 // Adam's first step is lr * sign(gradient): compared where the gradient is not rounding noise.
