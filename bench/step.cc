@@ -99,8 +99,8 @@ double MatrixProductGflops(at::Device device, at::ScalarType dtype, int64_t size
     const Clock::time_point start = Clock::now();
     for (int i = 0; i < repeats; ++i) at::mm_out(c, a, b);
     Finish(c);
-    rates.push_back(2.0 * static_cast<double>(size * size * size) * repeats /
-                    SecondsSince(start) * 1e-9);
+    rates.push_back(2.0 * static_cast<double>(size * size * size) * repeats / SecondsSince(start) *
+                    1e-9);
   }
   std::sort(rates.begin(), rates.end());
   return rates[rates.size() / 2];
@@ -111,8 +111,7 @@ absl::StatusOr<nlohmann::json> RunStepBench(const data::Dataset& dataset,
                                             const StepBenchOptions& options) {
   MIXREC_ASSIGN_OR_RETURN(const model::Backbone backbone, MakeBackbone(catalogue, options));
   StepBenchOptions validated = options;
-  MIXREC_RETURN_IF_ERROR(
-      model::ValidateModelOptions(backbone.config.layers, &validated.model));
+  MIXREC_RETURN_IF_ERROR(model::ValidateModelOptions(backbone.config.layers, &validated.model));
   const std::vector<data::PackedBatch> batches =
       MakeBatches(dataset, catalogue, backbone.config, validated);
   if (batches.empty()) {
@@ -138,8 +137,7 @@ absl::StatusOr<nlohmann::json> RunStepBench(const data::Dataset& dataset,
   }
   Finish(state.parameters().flat_value());
   const double seconds = SecondsSince(start);
-  const double sgemm =
-      0.5 * (before + MatrixProductGflops(options.device, options.dtype));
+  const double sgemm = 0.5 * (before + MatrixProductGflops(options.device, options.dtype));
   const double tokens_per_second = static_cast<double>(tokens) / seconds;
   const double useful = tokens_per_second * UsefulFlopsPerToken(backbone.config) * 1e-9;
   const worker::StepTimes& times = step.times();

@@ -20,27 +20,27 @@ namespace mixrec::bench {
 model::OptConfig TinyShape();
 
 struct StepBenchOptions {
-  std::string shape = "tiny";    // tiny, or a published shape such as opt-125m
-  int64_t batch = 8;             // users a step
-  double seconds = 10;           // of measured steps, at least three steps
+  std::string shape = "tiny";  // tiny, or a published shape such as opt-125m
+  int64_t batch = 8;           // users a step
+  double seconds = 10;         // of measured steps, at least three steps
   at::Device device = at::kCPU;
   at::ScalarType dtype = at::kFloat;
   uint64_t seed = 1;
-  int negatives = 5;             // n_cl
-  model::ModelOptions model;     // all four losses by default
+  int negatives = 5;          // n_cl
+  model::ModelOptions model;  // all four losses by default
 };
 
-// Trains a randomly initialised backbone of the shape on real batches of the data. Tokens and useful
-// FLOPs are counted as in docs/performance.md: every position of an unshared document,
-// 2 * 2 * (5 D^2 + 2 D F) * L a token (frozen products, forward and input gradient). Returns
+// Trains a randomly initialised backbone of the shape on real batches of the data. Tokens and
+// useful FLOPs are counted as in docs/performance.md: every position of an unshared document, 2 * 2
+// * (5 D^2 + 2 D F) * L a token (frozen products, forward and input gradient). Returns
 // {"shape", "batch", "tokens_per_second", "users_per_second", "useful_gflops", "sgemm_gflops",
 // "ratio", "step_seconds", "phases": {...}, "threads", "device"}.
 absl::StatusOr<nlohmann::json> RunStepBench(const data::Dataset& dataset,
                                             const data::Catalogue& catalogue,
                                             const StepBenchOptions& options);
 
-// GFLOP/s of one large product [size, size] x [size, size], the median of several: the machine's own
-// speed in the same run.
+// GFLOP/s of one large product [size, size] x [size, size], the median of several: the machine's
+// own speed in the same run.
 double MatrixProductGflops(at::Device device, at::ScalarType dtype, int64_t size = 2048);
 
 }  // namespace mixrec::bench
