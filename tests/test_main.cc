@@ -7,8 +7,21 @@
 #include <filesystem>
 #include <string>
 
+namespace {
+
+// ctest starts tests in the build folder: a relative MIXREC_SHARED counts from the source folder.
+void ResolveSharedFolder() {
+  const char* shared = std::getenv("MIXREC_SHARED");
+  if (shared == nullptr || *shared == '\0' || std::filesystem::path(shared).is_absolute()) return;
+  const std::filesystem::path folder = std::filesystem::path(MIXREC_SOURCE_DIR) / shared;
+  if (std::filesystem::exists(folder)) ::setenv("MIXREC_SHARED", folder.c_str(), /*overwrite=*/1);
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
   ::testing::InitGoogleTest(&argc, argv);
+  ResolveSharedFolder();
   std::string folder = ::testing::TempDir() + "test.XXXXXX";
   if (::mkdtemp(folder.data()) == nullptr) {
     std::perror(folder.c_str());
