@@ -33,6 +33,11 @@ std::string TakeVerb(Words* words) {
 }
 
 absl::Status UnknownVerb(const std::vector<Verb>& verbs, const std::string& name) {
+  std::string longer;  // "bench": the commands of two words that begin so
+  for (const Verb& verb : verbs) {
+    if (verb.name.rfind(name + " ", 0) == 0) longer += (longer.empty() ? "" : ", ") + verb.name;
+  }
+  if (!longer.empty()) return UsageError("\"", name, "\" needs a second word: ", longer);
   std::string closest;
   int best = 3;
   for (const Verb& verb : verbs) {
