@@ -3,7 +3,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <algorithm>
 #include <cmath>
@@ -13,6 +12,7 @@
 #include "common/file.h"
 #include "model/backbone_create.h"
 #include "model/safetensors.h"
+#include "tests/test_folder.h"
 
 namespace mixrec::model {
 namespace {
@@ -22,11 +22,6 @@ using Json = nlohmann::json;
 using ::testing::HasSubstr;
 
 constexpr double kTolerance = 1e-4;
-
-fs::path SharedFolder() {
-  const char* folder = ::getenv("MIXREC_SHARED");
-  return folder != nullptr ? fs::path(folder) : fs::path(MIXREC_SOURCE) / ".." / "shared";
-}
 
 // The folders in `parent` whose names start with `prefix` and that hold `file`, sorted.
 std::vector<fs::path> FoldersWith(const fs::path& parent, const std::string& prefix,
@@ -85,13 +80,13 @@ void ExpectGolden(const Backbone& backbone, const Json& golden) {
 class GoldenOpt : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (!fs::exists(SharedFolder() / "golden"))
+    if (!fs::exists(fs::path(SharedFolder()) / "golden"))
       GTEST_SKIP() << "no golden values; set MIXREC_SHARED";
   }
 };
 
 TEST_F(GoldenOpt, EveryLayerEqualsTheReference) {
-  const auto folders = FoldersWith(SharedFolder() / "golden", "opt_", "golden.json");
+  const auto folders = FoldersWith(fs::path(SharedFolder()) / "golden", "opt_", "golden.json");
   ASSERT_FALSE(folders.empty());
   for (const fs::path& folder : folders) {
     SCOPED_TRACE(folder.string());
@@ -105,7 +100,7 @@ TEST_F(GoldenOpt, EveryLayerEqualsTheReference) {
 
 TEST_F(GoldenOpt, PytorchBinHoldsTheSameWeightsAsSafetensors) {
   for (const fs::path& folder :
-       FoldersWith(SharedFolder() / "golden", "opt_", "pytorch_model.bin")) {
+       FoldersWith(fs::path(SharedFolder()) / "golden", "opt_", "pytorch_model.bin")) {
     SCOPED_TRACE(folder.string());
     const fs::path copy = fs::path(::testing::TempDir()) / folder.filename();
     fs::create_directories(copy);
@@ -125,8 +120,8 @@ TEST_F(GoldenOpt, PytorchBinHoldsTheSameWeightsAsSafetensors) {
 }
 
 TEST_F(GoldenOpt, PlainForwardOfTheModelCasesEqualsTheReference) {
-  const auto folders =
-      FoldersWith(SharedFolder() / "golden" / "mixrec", "backbone_", "plain_forward.safetensors");
+  const auto folders = FoldersWith(fs::path(SharedFolder()) / "golden" / "mixrec", "backbone_",
+                                   "plain_forward.safetensors");
   ASSERT_FALSE(folders.empty());
   for (const fs::path& folder : folders) {
     SCOPED_TRACE(folder.string());

@@ -3,32 +3,15 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <string>
 
 #include "common/file.h"
 #include "common/status.h"
 #include "data/dataset.h"
+#include "tests/test_folder.h"
 
 namespace mixrec::data {
-
-// An empty folder of the running test's own.
-inline std::string TestFolder() {
-  const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
-  const std::string folder =
-      ::testing::TempDir() + "/mixrec_" + test->test_suite_name() + "_" + test->name();
-  std::filesystem::remove_all(folder);
-  EXPECT_TRUE(MakeFolder(folder).ok());
-  return folder;
-}
-
-// Where the reference data and golden values lie; may be absent.
-inline std::string SharedFolder() {
-  const char* folder = std::getenv("MIXREC_SHARED");
-  return folder != nullptr ? folder : std::string(MIXREC_SOURCE) + "/../shared";
-}
 
 // Without WriteFileAtomic's fsync: these tests write thousands of files.
 inline void WritePlain(const std::string& path, const std::string& content) {

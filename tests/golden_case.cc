@@ -1,13 +1,13 @@
 #include "golden_case.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "common/file.h"
 #include "common/log.h"
 #include "tensor/optimizer.h"
 #include "tensor/softmax.h"
+#include "tests/test_folder.h"
 
 namespace mixrec {
 namespace {
@@ -142,9 +142,7 @@ at::Tensor Ids(const std::vector<int32_t>& ids, at::Device device) {
 }  // namespace
 
 std::string GoldenFolder() {
-  const char* shared = std::getenv("MIXREC_SHARED");
-  const std::string folder =
-      std::string(shared != nullptr ? shared : MIXREC_SOURCE_DIR "/../shared") + "/golden";
+  const std::string folder = SharedFolder() + "/golden";
   return PathExists(folder) ? folder : "";
 }
 

@@ -2,10 +2,10 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "common/file.h"
+#include "tests/test_folder.h"
 
 namespace mixrec::tensor {
 namespace {
@@ -65,10 +65,7 @@ TEST(ClipGradientNorm, ScalesOnlyWhatIsTooLong) {
 }
 
 TEST(GoldenLearningRate, EqualsTheScheduleAtEveryStep) {
-  const char* shared = std::getenv("MIXREC_SHARED");
-  const std::string path =
-      std::string(shared != nullptr ? shared : MIXREC_SOURCE_DIR "/../shared") +
-      "/golden/lr_schedule.json";
+  const std::string path = SharedFolder() + "/golden/lr_schedule.json";
   if (!PathExists(path)) GTEST_SKIP() << "no golden values: set MIXREC_SHARED";
   nlohmann::json schedules = nlohmann::json::parse(*ReadFile(path));
   if (!schedules.is_array()) schedules = nlohmann::json::array({schedules});

@@ -163,7 +163,7 @@ TEST(Program, EveryFlagOfEveryCommandIsDefinedAndItsDefaultIsAllowed) {
 }
 
 TEST(Docs, FlagsPageListsEveryFlagWithItsDefaultAndMeaning) {
-  const std::string page = ReadFile(MIXREC_SOURCE "/docs/flags.md").value();
+  const std::string page = ReadFile(MIXREC_SOURCE_DIR "/docs/flags.md").value();
   const FlagTable table = MakeFlagTable(Verbs(), "train");
   for (const auto& [name, flag] : table.flags()) {
     const std::string value = flag.default_value.empty() ? "" : "`" + flag.default_value + "`";
@@ -173,7 +173,7 @@ TEST(Docs, FlagsPageListsEveryFlagWithItsDefaultAndMeaning) {
 }
 
 TEST(Configs, EveryFlagFileIsReadByTheCommandsItIsFor) {
-  const std::filesystem::path configs = std::filesystem::path(MIXREC_SOURCE) / "configs";
+  const std::filesystem::path configs = std::filesystem::path(MIXREC_SOURCE_DIR) / "configs";
   int files = 0;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(configs)) {
     if (entry.path().extension() != ".flags") continue;
@@ -200,7 +200,7 @@ TEST(Configs, ThePapersFilesHoldTable3) {
                        {"games", 8, .06, .05, 1e-3, .01}};
   for (const Row& row : table) {
     const std::string flag =
-        std::string("--flagfile=" MIXREC_SOURCE "/configs/") + row.name + ".flags";
+        std::string("--flagfile=" MIXREC_SOURCE_DIR "/configs/") + row.name + ".flags";
     const Outcome outcome = Type({"search", flag}, [&](const Invocation&) {
       EXPECT_EQ(FLAGS_batch, row.batch);
       EXPECT_DOUBLE_EQ(FLAGS_bo_fraction, row.fraction);

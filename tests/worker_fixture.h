@@ -5,7 +5,6 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
-#include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
@@ -18,19 +17,10 @@
 #include "data/tokenizer.h"
 #include "model/backbone_create.h"
 #include "model/safetensors.h"
+#include "tests/test_folder.h"
 #include "worker/trainer.h"
 
 namespace mixrec::worker {
-
-// An empty folder of the running test's own.
-inline std::string TestFolder() {
-  const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
-  const std::string folder =
-      ::testing::TempDir() + "/mixrec_" + test->test_suite_name() + "_" + test->name();
-  std::filesystem::remove_all(folder);
-  EXPECT_TRUE(MakeFolder(folder).ok());
-  return folder;
-}
 
 inline std::string Subfolder(const std::string& folder, const std::string& name) {
   const std::string path = folder + "/" + name;
