@@ -1,5 +1,7 @@
 #include "launch/trained_model.h"
 
+#include <filesystem>
+
 #include "launch/flags.h"
 
 namespace mixrec::launch {
@@ -28,11 +30,18 @@ Json InputOf(const Json& record, const std::string& name) {
   return inputs.is_object() ? inputs.value(name, Json::object()) : Json::object();
 }
 
+// A path of run.json; relative ones, of exported models, count from the run's folder.
+std::string PathOf(const Json& record, const std::string& name) {
+  const std::filesystem::path path = InputOf(record, name).value("path", "");
+  if (path.empty() || path.is_absolute()) return path.string();
+  return (std::filesystem::path(FLAGS_run) / path).string();
+}
+
 // The run's paths for those that were not given.
 void TakeOverPaths(const Invocation& invocation, const Json& record) {
   for (const char* name : {"data", "backbone", "tokenizer"}) {
     if (invocation.IsGiven(name)) continue;
-    SetFlags({{name, InputOf(record, name).value("path", "")}});
+    SetFlags({{name, PathOf(record, name)}});
   }
   // A backbone that moved brings its tokenizer along.
   const bool own = InputOf(record, "tokenizer").value("path", "") ==

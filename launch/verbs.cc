@@ -140,6 +140,19 @@ Verb Recommend() {
           {}};
 }
 
+Verb Export() {
+  return {"export",
+          "--run=RUN --out=DIR",
+          "write a trained model as a folder that stands alone",
+          "DIR holds the backbone in the Hugging Face layout, the checkpoint, the data files, the "
+          "item embeddings (item_embeddings.npy, item_bias.npy, items.tsv) and a run.json with "
+          "paths inside DIR: recommend and evaluate take it as --run, wherever it is moved.",
+          {{"Export", {"run", "checkpoint", "out"}},
+           {"Places", {"data", "backbone", "tokenizer"}},
+           MachineGroup()},
+          {}};
+}
+
 Verb BenchStep() {
   return {
       "bench step",
@@ -192,8 +205,8 @@ Flag DescribeFlag(const std::string& name) {
 }  // namespace
 
 std::vector<Verb> Verbs() {
-  return {Synth(),     Pretrain(),  Search(),  Train(), Evaluate(),
-          Recommend(), BenchStep(), BenchBo(), Doctor()};
+  return {Synth(),     Pretrain(), Search(),    Train(),   Evaluate(),
+          Recommend(), Export(),   BenchStep(), BenchBo(), Doctor()};
 }
 
 const Verb* FindVerb(const std::vector<Verb>& verbs, std::string_view name) {

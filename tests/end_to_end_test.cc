@@ -150,6 +150,18 @@ TEST_F(EndToEnd, SearchTrainEvaluateRecommend) {
       Mixrec(StrCat("recommend --run=", Run("run"), " --history=", Run("history.txt")));
   ASSERT_EQ(stranger.code, 0) << stranger.err;
   EXPECT_EQ(LastLine(stranger.out)["user"], "stranger");
+
+  // The exported model stands alone, wherever it is moved.
+  const Outcome exported = Mixrec(StrCat("export --run=", Run("run"), " --out=", Run("exported")));
+  ASSERT_EQ(exported.code, 0) << exported.err;
+  std::filesystem::rename(Run("exported"), Run("moved"));
+  std::filesystem::rename(Run("run"), Run("away"));
+  const Outcome served =
+      Mixrec(StrCat("recommend --run=", Run("moved"), " --history=", Run("history.txt")));
+  ASSERT_EQ(served.code, 0) << served.err;
+  EXPECT_EQ(served.out, stranger.out);
+  EXPECT_EQ(ReadFile(Run("moved/item_embeddings.npy")).value().substr(1, 5), "NUMPY");
+  EXPECT_EQ(Mixrec(StrCat("export --run=", Run("moved"), " --out=", Run("moved"))).code, 2);
 }
 
 TEST_F(EndToEnd, APreemptedTrainingGoesOnToTheSameWeights) {
