@@ -1,6 +1,7 @@
 // A trained model as a folder that stands alone: to be moved, archived, served from.
-#include <algorithm>
 #include <filesystem>
+#include <set>
+#include <string>
 
 #include "common/file.h"
 #include "launch/commands.h"
@@ -15,25 +16,14 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-absl::Status CopyFiles(const fs::path& from, const fs::path& to) {
+// The regular files of a folder, or those with one of the extensions.
+absl::Status CopyFiles(const fs::path& from, const fs::path& to,
+                       const std::set<std::string>& extensions = {}) {
   std::error_code error;
   fs::create_directories(to, error);
   for (const auto& entry : fs::directory_iterator(from, error)) {
     if (!entry.is_regular_file()) continue;
-    fs::copy_file(entry.path(), to / entry.path().filename(), error);
-    if (error) break;
-  }
-  if (!error) return absl::OkStatus();
-  return FailureError("cannot copy ", from.string(), " to ", to.string(), ": ", error.message());
-}
-
-// The two atomic files, whatever else lies beside them.
-absl::Status CopyData(const fs::path& from, const fs::path& to) {
-  std::error_code error;
-  fs::create_directories(to, error);
-  for (const auto& entry : fs::directory_iterator(from, error)) {
-    const std::string kind = entry.path().extension().string();
-    if (kind != ".inter" && kind != ".item") continue;
+    if (!extensions.empty() && extensions.count(entry.path().extension().string()) == 0) continue;
     fs::copy_file(entry.path(), to / entry.path().filename(), error);
     if (error) break;
   }
@@ -93,7 +83,7 @@ absl::Status RunExport(const Invocation& invocation) {
   MIXREC_RETURN_IF_ERROR(MakeFolder(FLAGS_out));
   MIXREC_RETURN_IF_ERROR(CopyFiles(FLAGS_backbone, out / "backbone"));
   if (own_tokenizer) MIXREC_RETURN_IF_ERROR(CopyFiles(tokenizer, out / "tokenizer"));
-  MIXREC_RETURN_IF_ERROR(CopyData(FLAGS_data, out / "data"));
+  MIXREC_RETURN_IF_ERROR(CopyFiles(FLAGS_data, out / "data", {".inter", ".item"}));
   MIXREC_RETURN_IF_ERROR(CopyCheckpoint(trained.checkpoint, out));
   MIXREC_RETURN_IF_ERROR(WriteItems(trained, out));
   MIXREC_RETURN_IF_ERROR(WriteRecord(own_tokenizer, out));

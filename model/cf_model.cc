@@ -1,12 +1,12 @@
 #include "model/adapter.h"
 #include "model/mixrec_model.h"
+#include "tensor/from_host.h"
 
 namespace mixrec::model {
 namespace {
 
-at::Tensor Index(const std::vector<int32_t>& values, at::Device device) {
-  return at::tensor(at::ArrayRef<int32_t>(values), at::kInt).to(at::kLong).to(device);
-}
+using tensor::FloatTensor;
+using tensor::IndexTensor;
 
 // NeuMF's score of pairs (He et al. 2017): predict([user_gmf * item_gmf ; MLP([user_mlp ;
 // item_mlp])]).
@@ -88,11 +88,11 @@ double Bpr(Score score, const data::PackedBatch& batch, const CfRows& rows, doub
            CfRows* d_rows) {
   const at::Device device = rows.user.device();
   const int64_t pairs = static_cast<int64_t>(batch.bpr_user.size());
-  const at::Tensor user = Index(batch.bpr_user, device);
+  const at::Tensor user = IndexTensor(batch.bpr_user, device);
   const at::Tensor item =
-      at::cat({Index(batch.bpr_positive, device), Index(batch.bpr_negative, device)});
+      at::cat({IndexTensor(batch.bpr_positive, device), IndexTensor(batch.bpr_negative, device)});
   const at::Tensor both = at::cat({user, user});
-  const at::Tensor weights = at::tensor(at::ArrayRef<float>(batch.bpr_weights)).to(device);
+  const at::Tensor weights = FloatTensor(batch.bpr_weights, device);
   const at::Tensor scores =
       score.Forward(rows.user.index_select(0, both), rows.item.index_select(0, item));
   const at::Tensor difference = scores.narrow(0, 0, pairs) - scores.narrow(0, pairs, pairs);

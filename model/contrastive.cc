@@ -1,11 +1,11 @@
 #include "model/mixrec_model.h"
+#include "tensor/from_host.h"
 
 namespace mixrec::model {
 namespace {
 
-at::Tensor Index(const std::vector<int32_t>& values, at::Device device) {
-  return at::tensor(at::ArrayRef<int32_t>(values), at::kInt).to(at::kLong).to(device);
-}
+using tensor::FloatTensor;
+using tensor::IndexTensor;
 
 struct Normalised {
   at::Tensor unit;    // rows divided by their norm
@@ -30,13 +30,13 @@ double ContrastiveLoss(const data::PackedBatch& batch, const States& states, dou
   if (queries == 0) return 0.0;
   const at::Device device = states.sequence.device();
   const int64_t negatives = batch.negatives_per_query;
-  const at::Tensor query = Index(batch.cl_query, device);
+  const at::Tensor query = IndexTensor(batch.cl_query, device);
   // Column 0 is the positive.
   const at::Tensor candidates =
-      at::cat({Index(batch.cl_positive, device).view({queries, 1}),
-               Index(batch.cl_negative, device).view({queries, negatives})},
+      at::cat({IndexTensor(batch.cl_positive, device).view({queries, 1}),
+               IndexTensor(batch.cl_negative, device).view({queries, negatives})},
               1);
-  const at::Tensor loss_weights = at::tensor(at::ArrayRef<float>(batch.cl_weights)).to(device);
+  const at::Tensor loss_weights = FloatTensor(batch.cl_weights, device);
   const Normalised h = Normalise(states.sequence.index_select(0, query).to(at::kFloat));
   const Normalised other = Normalise(states.alignment.index_select(0, candidates.flatten())
                                          .to(at::kFloat)

@@ -5,6 +5,7 @@
 
 #include "common/file.h"
 #include "common/log.h"
+#include "tensor/from_host.h"
 #include "tensor/optimizer.h"
 #include "tensor/softmax.h"
 #include "tests/test_folder.h"
@@ -135,10 +136,6 @@ model::ModelOptions ReadOptions(const json& conf) {
   return options;
 }
 
-at::Tensor Ids(const std::vector<int32_t>& ids, at::Device device) {
-  return at::tensor(at::ArrayRef<int32_t>(ids), at::kInt).to(at::kLong).to(device);
-}
-
 }  // namespace
 
 std::string GoldenFolder() {
@@ -174,8 +171,8 @@ GoldenModel::GoldenModel(const GoldenCase& golden, at::Device device, at::Scalar
       parameters_(model::TrainableSpecs(golden.backbone.config, golden.options, golden.items),
                   device, dtype),
       model_(golden.backbone, golden.options, &parameters_),
-      user_ids_(Ids(golden.batch.user_ids, device)),
-      item_ids_(Ids(golden.batch.item_ids, device)) {
+      user_ids_(tensor::IndexTensor(golden.batch.user_ids, device)),
+      item_ids_(tensor::IndexTensor(golden.batch.item_ids, device)) {
   size_t tables = 0;
   for (const auto& [name, tensor] : golden.trainable) {
     if (parameters_.has(name)) {
@@ -227,11 +224,9 @@ StepResult GoldenModel::Step(const LossWeights& weights) {
   const model::CfRows rows = Rows();
   result.states = model_.Forward(batch, rows, /*training=*/true);
   const at::Tensor states = at::cat({result.states.sequence, result.states.alignment});
-  const at::Tensor labels =
-      at::cat({Ids(batch.targets, device_), Ids(batch.alignment_items, device_)});
-  const auto floats = [&](const std::vector<float>& v) {
-    return at::tensor(at::ArrayRef<float>(v)).to(device_);
-  };
+  const at::Tensor labels = at::cat({tensor::IndexTensor(batch.targets, device_),
+                                     tensor::IndexTensor(batch.alignment_items, device_)});
+  const auto floats = [&](const std::vector<float>& v) { return tensor::FloatTensor(v, device_); };
   const at::Tensor w_seq = floats(batch.sequence_weights),
                    w_align = floats(batch.alignment_weights);
   const at::Tensor item_weight = parameters_.compute("item_proj.weight");

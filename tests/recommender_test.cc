@@ -18,11 +18,7 @@ class RecommenderTest : public ::testing::Test {
   void SetUp() override {
     folder_ = TestFolder();
     world_ = std::make_unique<World>(folder_, 40, 30);
-    model::ModelOptions options = SmallModel();
-    ASSERT_TRUE(model::ValidateModelOptions(2, &options).ok());
-    state_ = std::make_unique<ModelState>(world_->backbone, options, world_->dataset.users(),
-                                          world_->dataset.items());
-    state_->Initialise(11);
+    state_ = InitialisedState(*world_);
   }
   std::vector<std::vector<Recommendation>> Run(const std::vector<RecommendationQuery>& queries,
                                                const RecommendationOptions& options) {

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -122,6 +123,16 @@ inline void ExpectSameTensors(const std::string& a, const std::string& b) {
     ASSERT_TRUE(right.count(name) > 0) << name;
     EXPECT_TRUE(at::equal(tensor, right.at(name))) << name;
   }
+}
+
+// A model over the world with initial values.
+inline std::unique_ptr<ModelState> InitialisedState(const World& world) {
+  model::ModelOptions options = SmallModel();
+  EXPECT_TRUE(model::ValidateModelOptions(2, &options).ok());
+  auto state = std::make_unique<ModelState>(world.backbone, options, world.dataset.users(),
+                                            world.dataset.items());
+  state->Initialise(11);
+  return state;
 }
 
 }  // namespace mixrec::worker

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "tensor/from_host.h"
 #include "tensor/softmax.h"
 #include "worker/query_runner.h"
 
@@ -15,8 +16,7 @@ void HideSeen(const std::vector<RecommendationQuery>& queries, absl::Span<const 
               at::Tensor scores) {
   for (size_t row = 0; row < indices.size(); ++row) {
     const std::vector<int32_t>& history = queries[static_cast<size_t>(indices[row])].history;
-    const at::Tensor seen =
-        at::tensor(at::ArrayRef<int32_t>(history), at::kInt).to(at::kLong).to(scores.device());
+    const at::Tensor seen = tensor::IndexTensor(history, scores.device());
     scores[static_cast<int64_t>(row)].index_fill_(0, seen, kLowest);
   }
 }

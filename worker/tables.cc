@@ -4,13 +4,14 @@
 
 #include "common/log.h"
 #include "model/parameters.h"
+#include "tensor/from_host.h"
 
 namespace mixrec::worker {
 namespace {
 
 at::Tensor RowIndex(const std::vector<int32_t>& ids, int64_t rows, at::Device device) {
   for (const int32_t id : ids) CHECK(id >= 0 && id < rows) << "row " << id << " of " << rows;
-  return at::tensor(at::ArrayRef<int32_t>(ids), at::kInt).to(at::kLong).to(device);
+  return tensor::IndexTensor(ids, device);
 }
 
 int64_t TotalWidth(const std::vector<TablePart>& parts) {

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "tensor/from_host.h"
 #include "tensor/softmax.h"
 
 namespace mixrec::worker {
@@ -22,12 +23,6 @@ class Stopwatch {
   std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
 
-at::Tensor Items(const std::vector<int32_t>& items, at::Device device) {
-  return at::tensor(at::ArrayRef<int32_t>(items), at::kInt).to(at::kLong).to(device);
-}
-at::Tensor Weights(const std::vector<float>& weights, at::Device device) {
-  return at::tensor(at::ArrayRef<float>(weights), at::kFloat).to(device);
-}
 double WeightedSum(const at::Tensor& values, const at::Tensor& weights) {
   return (values.to(at::kDouble) * weights.to(at::kDouble)).sum().item<double>();
 }
@@ -75,14 +70,14 @@ model::States TrainStep::Softmax(const data::PackedBatch& batch, const model::St
   const double lambda = state_->options().lambda_align;
   const at::Device device = state_->device();
   const int64_t reads = states.sequence.size(0), documents = states.alignment.size(0);
-  at::Tensor read = states.sequence, labels = Items(batch.targets, device);
-  const at::Tensor sequence_weights = Weights(batch.sequence_weights, device);
-  const at::Tensor alignment_weights = Weights(batch.alignment_weights, device);
+  at::Tensor read = states.sequence, labels = tensor::IndexTensor(batch.targets, device);
+  const at::Tensor sequence_weights = tensor::FloatTensor(batch.sequence_weights, device);
+  const at::Tensor alignment_weights = tensor::FloatTensor(batch.alignment_weights, device);
   at::Tensor weights = sequence_weights;
   const bool aligns = lambda > 0 && documents > 0;
   if (aligns) {
     read = at::cat({read, states.alignment});
-    labels = at::cat({labels, Items(batch.alignment_items, device)});
+    labels = at::cat({labels, tensor::IndexTensor(batch.alignment_items, device)});
     weights = at::cat({weights, alignment_weights * lambda});
   }
   model::DenseParameters& parameters = state_->parameters();
