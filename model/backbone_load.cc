@@ -2,12 +2,11 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <string>
 
-#include "common/file.h"
 #include "common/log.h"
 #include "model/backbone.h"
+#include "model/checkpoint_values.h"
 #include "model/tensor_source.h"
 
 namespace mixrec::model {
@@ -30,54 +29,11 @@ absl::StatusOr<int64_t> CheckTensors(const TensorSource& source, const std::stri
   const Backbone shapes = AllocateBackbone(config, at::kMeta, at::kFloat);
   int64_t largest = 0;
   for (const auto& [name, expected] : CheckpointTensors(shapes)) {
-    const std::string full = prefix + name;
-    const TensorInfo* info = source.Find(full);
-    if (info == nullptr) {
-      return DataError(source.PathOf(full), ": tensor \"", full, "\" is missing; config.json says ",
-                       config.layers, " layers, so it should be there");
-    }
-    if (info->shape != expected.sizes().vec()) {
-      return DataError(source.PathOf(full), ": tensor \"", full, "\" has the shape ",
-                       ShapeText(info->shape), ", config.json needs ",
-                       ShapeText(expected.sizes().vec()));
-    }
-    if (!at::isFloatingType(info->dtype)) {
-      return DataError(source.PathOf(full), ": tensor \"", full,
-                       "\" holds no floating-point numbers but ", c10::toString(info->dtype));
-    }
-    largest = std::max(largest, info->bytes());
+    MIXREC_ASSIGN_OR_RETURN(const int64_t bytes,
+                            CheckTensor(source, prefix + name, expected.sizes().vec()));
+    largest = std::max(largest, bytes);
   }
   return largest;
-}
-
-// A sum is not finite when a value is not, or (rarely) when it overflows.
-bool AllFinite(const at::Tensor& values) {
-  if (std::isfinite(values.sum().to(at::kDouble).item<double>())) return true;
-  return values.isfinite().all().item<bool>();
-}
-
-absl::Status CopyTensors(TensorSource* source, const std::string& prefix, Backbone* backbone) {
-  for (auto& [name, target] : CheckpointTensors(*backbone)) {
-    const std::string full = prefix + name;
-    MIXREC_ASSIGN_OR_RETURN(const at::Tensor values, source->Get(full));
-    if (!AllFinite(values)) {
-      return DataError(source->PathOf(full), ": tensor \"", full,
-                       "\" holds values that are not finite (damaged file?)");
-    }
-    target.copy_(values);
-  }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<std::string> HashFiles(const std::string& folder, const TensorSource& source) {
-  std::vector<std::string> files = {StrCat(folder, "/config.json")};
-  for (const std::string& file : source.files()) files.push_back(file);
-  std::string hashes;
-  for (const std::string& file : files) {
-    MIXREC_ASSIGN_OR_RETURN(const std::string hash, FileHash(file));
-    hashes += hash;
-  }
-  return ContentHash(hashes);
 }
 
 absl::StatusOr<Backbone> Load(const std::string& folder, at::Device device, at::ScalarType dtype) {
@@ -89,8 +45,10 @@ absl::StatusOr<Backbone> Load(const std::string& folder, at::Device device, at::
   const int64_t resident = device.is_cpu() ? BackboneBytes(config, dtype) : 0;
   MIXREC_RETURN_IF_ERROR(CheckHostMemory(StrCat("the backbone ", folder), resident + 2 * largest));
   Backbone backbone = AllocateBackbone(config, device, dtype);
-  MIXREC_RETURN_IF_ERROR(CopyTensors(source.get(), prefix, &backbone));
-  MIXREC_ASSIGN_OR_RETURN(backbone.content_hash, HashFiles(folder, *source));
+  for (const auto& [name, target] : CheckpointTensors(backbone)) {
+    MIXREC_RETURN_IF_ERROR(CopyTensor(source.get(), prefix + name, target));
+  }
+  MIXREC_ASSIGN_OR_RETURN(backbone.content_hash, CheckpointHash(folder, *source));
   return backbone;
 }
 
@@ -100,17 +58,8 @@ absl::StatusOr<Backbone> LoadBackbone(const std::string& folder, at::Device devi
                                       at::ScalarType dtype) {
   CHECK(at::isFloatingType(dtype)) << "a backbone's dtype is a floating-point type";
   const at::NoGradGuard no_gradient;
-  try {
-    return Load(folder, device, dtype);
-  } catch (const c10::OutOfMemoryError&) {
-    return MemoryError("the backbone ", folder, " does not fit into the memory of ", device.str(),
-                       "; use a smaller one, or a narrower dtype");
-  } catch (const std::bad_alloc&) {
-    return MemoryError("the backbone ", folder, " does not fit into memory");
-  } catch (const c10::Error& error) {
-    const std::string text = error.what_without_backtrace();
-    return FailureError("cannot load the backbone ", folder, ": ", text.substr(0, text.find('\n')));
-  }
+  return CatchLoading(StrCat("the backbone ", folder), device,
+                      [&] { return Load(folder, device, dtype); });
 }
 
 }  // namespace mixrec::model

@@ -1,0 +1,2 @@
+mixrec_test(wordpiece_test ROOMS data)
+mixrec_test(bert_test ROOMS bert TORCH)
