@@ -1,0 +1,1 @@
+mixrec_test(codec_test ROOMS ps_codec)
