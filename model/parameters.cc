@@ -1,11 +1,8 @@
 #include "model/parameters.h"
 
-#include <ATen/Parallel.h>
-
 #include <numeric>
 
 #include "common/log.h"
-#include "common/random.h"
 
 namespace mixrec::model {
 namespace {
@@ -17,23 +14,6 @@ int64_t SizeOf(const std::vector<int64_t>& shape) {
 constexpr int64_t kAlignment = 16;  // floats; every tensor starts on a cache line
 
 }  // namespace
-
-void FillInitialRows(uint64_t seed, const std::string& name, const std::vector<int64_t>& row_ids,
-                     double stddev, at::Tensor rows) {
-  CHECK(rows.is_cpu() && rows.is_contiguous() && rows.scalar_type() == at::kFloat);
-  CHECK_EQ(rows.size(0), static_cast<int64_t>(row_ids.size()));
-  const int64_t width = row_ids.empty() ? 0 : rows.numel() / rows.size(0);
-  const uint64_t key = HashKey(seed, "initial value", name);
-  float* values = rows.data_ptr<float>();
-  at::parallel_for(0, rows.size(0), 64, [&](int64_t first, int64_t last) {
-    for (int64_t row = first; row < last; ++row) {
-      RandomStream stream(HashKey(key, static_cast<uint64_t>(row_ids[row])));
-      for (int64_t c = 0; c < width; ++c) {
-        values[row * width + c] = static_cast<float>(stddev * stream.Normal());
-      }
-    }
-  });
-}
 
 DenseParameters::DenseParameters(std::vector<ParameterSpec> specs, at::Device device,
                                  at::ScalarType compute_dtype)

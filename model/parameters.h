@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "tensor/initial_rows.h"
+
 namespace mixrec::model {
 
 struct ParameterSpec {
@@ -51,9 +53,6 @@ class DenseParameters {
   at::Tensor flat_value_, flat_gradient_, flat_compute_;
 };
 
-// Fills `rows` [R, width] fp32 CPU with N(0, stddev^2) values keyed by (seed, name, row id);
-// `row_ids` names the rows. One definition for dense tensors, tables and, later, shards.
-void FillInitialRows(uint64_t seed, const std::string& name, const std::vector<int64_t>& row_ids,
-                     double stddev, at::Tensor rows);
+using tensor::FillInitialRows;
 
 }  // namespace mixrec::model

@@ -10,22 +10,24 @@
 namespace mixrec::tensor {
 namespace {
 
-// What one element's update needs.
-struct Step {
-  float beta1, beta2, epsilon, decay, step_size, inverse_sqrt_correction2;
-  Step(const AdamWOptions& options, double learning_rate, int64_t step)
-      : beta1(static_cast<float>(options.beta1)),
-        beta2(static_cast<float>(options.beta2)),
-        epsilon(static_cast<float>(options.epsilon)),
-        decay(static_cast<float>(1.0 - learning_rate * options.weight_decay)),
-        step_size(static_cast<float>(learning_rate /
-                                     (1.0 - std::pow(options.beta1, static_cast<double>(step))))),
-        inverse_sqrt_correction2(static_cast<float>(
-            1.0 / std::sqrt(1.0 - std::pow(options.beta2, static_cast<double>(step))))) {}
-};
+void CheckFlat(const at::Tensor& tensor, int64_t size) {
+  CHECK(tensor.is_contiguous() && tensor.scalar_type() == at::kFloat && tensor.numel() == size);
+}
 
-void UpdateSpan(const Step& step, int64_t size, const float* gradient, float* value, float* first,
-                float* second) {
+}  // namespace
+
+AdamWConstants::AdamWConstants(const AdamWOptions& options, double learning_rate, int64_t step)
+    : beta1(static_cast<float>(options.beta1)),
+      beta2(static_cast<float>(options.beta2)),
+      epsilon(static_cast<float>(options.epsilon)),
+      decay(static_cast<float>(1.0 - learning_rate * options.weight_decay)),
+      step_size(static_cast<float>(learning_rate /
+                                   (1.0 - std::pow(options.beta1, static_cast<double>(step))))),
+      inverse_sqrt_correction2(static_cast<float>(
+          1.0 / std::sqrt(1.0 - std::pow(options.beta2, static_cast<double>(step))))) {}
+
+void AdamWSpan(const AdamWConstants& step, int64_t size, const float* gradient, float* value,
+               float* first, float* second) {
   for (int64_t i = 0; i < size; ++i) {
     const float g = gradient[i];
     const float m = first[i] + (1.0f - step.beta1) * (g - first[i]);
@@ -36,12 +38,6 @@ void UpdateSpan(const Step& step, int64_t size, const float* gradient, float* va
     value[i] = value[i] * step.decay - step.step_size * m / denominator;
   }
 }
-
-void CheckFlat(const at::Tensor& tensor, int64_t size) {
-  CHECK(tensor.is_contiguous() && tensor.scalar_type() == at::kFloat && tensor.numel() == size);
-}
-
-}  // namespace
 
 void AdamWStep(const AdamWOptions& options, double learning_rate, int64_t step,
                const at::Tensor& gradient, at::Tensor value, at::Tensor first_moment,
@@ -56,13 +52,13 @@ void AdamWStep(const AdamWOptions& options, double learning_rate, int64_t step,
                       /*amsgrad=*/false, /*maximize=*/false);
     return;
   }
-  const Step constants(options, learning_rate, step);
+  const AdamWConstants constants(options, learning_rate, step);
   const float* g = gradient.data_ptr<float>();
   float* p = value.data_ptr<float>();
   float* m = first_moment.data_ptr<float>();
   float* v = second_moment.data_ptr<float>();
   at::parallel_for(0, size, 16384, [&](int64_t first, int64_t last) {
-    UpdateSpan(constants, last - first, g + first, p + first, m + first, v + first);
+    AdamWSpan(constants, last - first, g + first, p + first, m + first, v + first);
   });
 }
 
@@ -99,10 +95,10 @@ void RowAdamWStep(const AdamWOptions& options, double learning_rate, const at::T
     for (int64_t i = first; i < last; ++i) {
       const int64_t row = ids[i];
       CHECK(row >= 0 && row < value.size(0)) << "row " << row << " of " << value.size(0);
-      const Step constants(options, learning_rate, ++counts.data_ptr<int32_t>()[row]);
+      const AdamWConstants constants(options, learning_rate, ++counts.data_ptr<int32_t>()[row]);
       const int64_t offset = row * width;
-      UpdateSpan(constants, width, g + i * width, value.data_ptr<float>() + offset,
-                 first_moment.data_ptr<float>() + offset, second_moment.data_ptr<float>() + offset);
+      AdamWSpan(constants, width, g + i * width, value.data_ptr<float>() + offset,
+                first_moment.data_ptr<float>() + offset, second_moment.data_ptr<float>() + offset);
     }
   });
 }

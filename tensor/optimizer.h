@@ -15,6 +15,17 @@ struct AdamWOptions {
   double weight_decay = 0.01;
 };
 
+// What the step number `step` (from 1) multiplies by.
+struct AdamWConstants {
+  AdamWConstants() = default;
+  AdamWConstants(const AdamWOptions& options, double learning_rate, int64_t step);
+  float beta1 = 0, beta2 = 0, epsilon = 0, decay = 0, step_size = 0, inverse_sqrt_correction2 = 0;
+};
+
+// One step on `size` floats of host memory, in place: what AdamWStep and RowAdamWStep do on a CPU.
+void AdamWSpan(const AdamWConstants& constants, int64_t size, const float* gradient, float* value,
+               float* first_moment, float* second_moment);
+
 // One step on flat fp32 tensors of equal size, in place. `step` counts from 1.
 void AdamWStep(const AdamWOptions& options, double learning_rate, int64_t step,
                const at::Tensor& gradient, at::Tensor value, at::Tensor first_moment,

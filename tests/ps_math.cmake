@@ -1,0 +1,2 @@
+mixrec_test(shard_map_test ROOMS ps_codec)
+mixrec_test(ps_table_test ROOMS ps_tables TORCH)
