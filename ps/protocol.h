@@ -47,6 +47,10 @@ struct TableSpec {
   uint64_t seed = 0;
 
   int64_t width() const;
+  // Whether the softmax verbs go with it: contiguous rows, and a bias as the last part.
+  bool softmax() const {
+    return partition == Partition::kRanges && parts.size() >= 2 && parts.back().width == 1;
+  }
 };
 bool operator==(const TableSpec& a, const TableSpec& b);
 
@@ -161,9 +165,7 @@ struct GetMap {};
 // The primary's update number `sequence`, for its backup or learner: the very message of a worker.
 struct Replicate {
   uint64_t sequence = 0;
-  uint64_t sender_incarnation = 0;  // of the worker
-  std::string sender;               // the worker's name
-  net::Buffer original;             // its envelope
+  net::Buffer original;  // the head of the worker's message
   std::vector<net::Buffer> frames;
 };
 struct Replicated {

@@ -1,0 +1,97 @@
+// A worker's side of every verb: rows go to the shards that hold them, in pieces that fit a message,
+// and come back as one result. A net::Actor; ps::Session runs it on a thread, the simulation without.
+//
+// R rows, E row width, N states, D hidden width.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/status.h"
+#include "net/actor.h"
+#include "ps/caller.h"
+#include "ps/protocol.h"
+#include "ps/session.h"
+
+namespace mixrec::ps {
+
+struct ClientOptions {
+  CallerOptions caller;
+  OpenSession session;                  // what Open says to every shard
+  int64_t message_bytes = 512 * 1024;   // rows of one message
+};
+
+// One thread. Every call queues messages, which leave with the next Receive or Tick (or Flush), and
+// ends in one call of `done`, which may call again. Tensors are CPU fp32, contiguous, and must not
+// change until `done`.
+class Client : public net::Actor {
+ public:
+  explicit Client(const ClientOptions& options);
+
+  void Start(net::Outbox* out) override;
+  void Receive(const net::Peer& from, const net::Message& message, net::Outbox* out) override;
+  void Tick(net::Outbox* out) override;
+
+  using Done = std::function<void(absl::Status)>;
+  using DoneRows = std::function<void(absl::StatusOr<at::Tensor>)>;
+  using DoneSoftmax = std::function<void(absl::StatusOr<SoftmaxResult>)>;
+  using DoneRanks = std::function<void(absl::StatusOr<std::vector<int64_t>>)>;
+  using DoneTopK = std::function<void(absl::StatusOr<TopKResult>)>;
+  using DoneSaved = std::function<void(absl::StatusOr<std::vector<Saved>>)>;
+  using DoneText = std::function<void(absl::StatusOr<std::string>)>;
+
+  // Whether the map is there; nothing else may be called before.
+  bool connected() const { return caller_.shards() > 0; }
+  int shards() const { return caller_.shards(); }
+  const ShardMap& map() const { return caller_.map(); }
+  size_t outstanding() const { return caller_.outstanding(); }
+
+  void Open(Done done);
+  void CreateTable(const TableSpec& spec, Done done);
+  // `table` must have been created through this client.
+  void Pull(const std::string& table, int64_t step, std::vector<int32_t> ids, DoneRows done);
+  void Push(const std::string& table, int64_t step, double learning_rate, std::vector<int32_t> ids,
+            at::Tensor gradients, Done done);
+  void Softmax(const std::string& table, int64_t step, at::Tensor states,
+               std::vector<int32_t> labels, const Sampling& sampling, DoneSoftmax done);
+  void SoftmaxBackward(const std::string& table, int64_t step, double learning_rate,
+                       at::Tensor states, std::vector<int32_t> labels, const Sampling& sampling,
+                       at::Tensor log_sum_exp, at::Tensor weights, Done done);
+  void Rank(const std::string& table, int64_t step, const RankRequest& request, DoneRanks done);
+  void TopK(const std::string& table, int64_t step, const TopKRequest& request, DoneTopK done);
+  void Save(const std::string& folder, int64_t step, DoneSaved done);
+  void Restore(const std::string& folder, int64_t step, Done done);
+  void Drop(const std::string& space, Done done);
+  // A JSON array with one object a shard.
+  void Stats(DoneText done);
+
+ private:
+  // What a shard gets of a list of rows.
+  struct Share {
+    std::vector<int32_t> ids;
+    std::vector<int64_t> positions;  // in the caller's list
+  };
+  struct Block {  // states of one message
+    int64_t first = 0, count = 0;
+    int32_t part = 0, parts = 1;
+  };
+
+  const TableSpec& SpecOf(const std::string& table) const;
+  TableKey KeyOf(const std::string& table) const { return {options_.session.space, table}; }
+  std::vector<Share> Split(const TableSpec& spec, const std::vector<int32_t>& ids) const;
+  std::vector<Block> Cut(int64_t states, int64_t width) const;
+  void Broadcast(const Body& body, const std::string& what, Done done);
+  void RenewLease(net::Outbox* out);
+
+  ClientOptions options_;
+  Caller caller_;
+  std::map<std::string, TableSpec> tables_;
+  net::Time renew_at_ = 0;
+};
+
+}  // namespace mixrec::ps

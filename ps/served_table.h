@@ -1,0 +1,69 @@
+// A table of a namespace as a shard serves it: rows, the gate of its steps, and the verbs on it.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/status.h"
+#include "ps/mutation.h"
+#include "ps/protocol.h"
+#include "ps/step_gate.h"
+#include "ps/table.h"
+#include "ps/vocabulary.h"
+
+namespace mixrec::ps {
+
+// An answer without its envelope.
+struct Answer {
+  Code code = Code::kOk;
+  std::string text;
+  Body body = Done{};
+};
+
+// An answer of failure: the pieces of a line for a person.
+template <typename... Parts>
+Answer Refuse(Code code, const Parts&... parts) {
+  return {code, StrCat(parts...), Done{}};
+}
+
+// One thread.
+class ServedTable {
+ public:
+  ServedTable(const TableSpec& spec, const GateOptions& gate, BucketRange buckets,
+              at::Device device, Mutation mutation);
+
+  // A rank's piece of a step. Steps that are complete are applied, in order.
+  Answer Add(int rank, const Push& push);
+  Answer Add(int rank, const SoftmaxBackward& backward);
+
+  // kParked when the rows for the request's step are not there yet.
+  Answer Read(const Pull& pull);
+  Answer Read(const SoftmaxForward& forward);
+  Answer Read(const TopK& request);
+  Answer Read(const Rank& request);
+
+  const TableSpec& spec() const { return table_.spec(); }
+  Table& table() { return table_; }
+  const Table& table() const { return table_; }
+  StepGate& gate() { return gate_; }
+  const StepGate& gate() const { return gate_; }
+
+ private:
+  bool Admits(int64_t step) const;
+  Answer Parked(int64_t step) const;
+  Answer AddPiece(Piece piece);
+  void ApplySparse(const std::vector<Piece>& pieces);
+  void ApplyMerged(const std::vector<Piece>& pieces);
+  void ApplySoftmax(const std::vector<Piece>& pieces);
+
+  Mutation mutation_;
+  Table table_;
+  StepGate gate_;
+  std::unique_ptr<Vocabulary> vocabulary_;  // of a softmax table
+};
+
+}  // namespace mixrec::ps
