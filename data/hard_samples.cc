@@ -62,7 +62,6 @@ bool UniformNonCooccurring::Cooccur(int32_t a, int32_t b) const {
   });
 }
 
-// Items that share a training history with `item`, itself included, ascending.
 std::vector<int32_t> UniformNonCooccurring::Cooccurring(int32_t item) const {
   std::vector<int32_t> items{item};
   for (const int32_t user : users_of(item)) {

@@ -33,10 +33,11 @@ class UniformNonCooccurring : public HardSampleSource {
 
   // Whether some training history holds both. Reads the histories of the users of one of them.
   bool Cooccur(int32_t a, int32_t b) const;
+  // The items that share a training history with `item`, itself included, ascending.
+  std::vector<int32_t> Cooccurring(int32_t item) const;
 
  private:
   absl::Span<const int32_t> users_of(int32_t item) const;
-  std::vector<int32_t> Cooccurring(int32_t item) const;
 
   const Dataset& dataset_;
   std::vector<int64_t> offsets_;  // [items + 1]
