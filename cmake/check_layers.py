@@ -13,6 +13,7 @@ MAY_USE = {
     "collective": {"common", "net"},
     "data": {"common"},
     "model": {"common", "data", "tensor"},
+    "mining": {"common", "data", "tensor", "model"},
     "scheduler": {"common", "net"},
     "bo_driver": {"common", "scheduler"},
     "worker": {"common", "net", "tensor", "ps", "collective", "data", "model", "scheduler"},

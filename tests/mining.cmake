@@ -1,3 +1,6 @@
 mixrec_test(wordpiece_test ROOMS data)
 mixrec_test(mined_hard_samples_test ROOMS data)
 mixrec_test(bert_test ROOMS bert TORCH)
+mixrec_test(neighbours_test ROOMS mining TORCH)
+mixrec_test(factorisation_test ROOMS mining TORCH)
+mixrec_test(hard_sample_miner_test ROOMS mining TORCH)
