@@ -118,14 +118,14 @@ absl::StatusOr<nlohmann::json> RunStepBench(const data::Dataset& dataset,
     return UsageError("--batch=", options.batch, " is more than the data set's trainable users");
   }
   worker::ModelState state(backbone, validated.model, dataset.users(), dataset.items());
-  state.Initialise(options.seed);
+  MIXREC_RETURN_IF_ERROR(state.Initialise(options.seed));
   worker::TrainStep step(worker::StepOptions(), &state);
   int64_t steps = 0;
   const auto run_one = [&] {
-    step.Run(batches[static_cast<size_t>(steps) % batches.size()], steps, 5e-5);
-    ++steps;
+    const auto& batch = batches[static_cast<size_t>(steps) % batches.size()];
+    return step.Run(batch, steps++, 5e-5).status();
   };
-  for (int i = 0; i < 2; ++i) run_one();
+  for (int i = 0; i < 2; ++i) MIXREC_RETURN_IF_ERROR(run_one());
   const double before = MatrixProductGflops(options.device, options.dtype);
   step.ResetTimes();
   int64_t tokens = 0, measured = 0;
@@ -133,7 +133,7 @@ absl::StatusOr<nlohmann::json> RunStepBench(const data::Dataset& dataset,
   while (measured < 3 || SecondsSince(start) < options.seconds) {
     tokens += batches[static_cast<size_t>(steps) % batches.size()].counted_tokens();
     ++measured;
-    run_one();
+    MIXREC_RETURN_IF_ERROR(run_one());
   }
   Finish(state.parameters().flat_value());
   const double seconds = SecondsSince(start);

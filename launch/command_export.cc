@@ -45,11 +45,11 @@ absl::Status CopyCheckpoint(const fs::path& checkpoint, const fs::path& out) {
 
 // What evaluation and serving score with: score = item_embeddings h + item_bias.
 absl::Status WriteItems(const TrainedModel& trained, const fs::path& out) {
-  model::DenseParameters& parameters = trained.model.state->parameters();
+  const worker::ModelState& model = *trained.model.state;
   MIXREC_RETURN_IF_ERROR(
-      WriteNpy((out / "item_embeddings.npy").string(), parameters.value("item_proj.weight")));
+      WriteNpy((out / "item_embeddings.npy").string(), model.Tensor("item_proj.weight")));
   MIXREC_RETURN_IF_ERROR(
-      WriteNpy((out / "item_bias.npy").string(), parameters.value("item_proj.bias")));
+      WriteNpy((out / "item_bias.npy").string(), model.Tensor("item_proj.bias")));
   const data::Dataset& dataset = trained.materials->dataset;
   std::string items = "index\titem_id\ttitle\n";
   for (int32_t item = 0; item < dataset.items(); ++item) {

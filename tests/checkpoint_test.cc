@@ -147,7 +147,7 @@ TEST_F(ModelCheckpointTest, LoadsWhatWasWritten) {
   ASSERT_TRUE(loaded.ok()) << loaded.status();
   ModelState initial(world_->backbone, loaded->card.options, world_->dataset.users(),
                      world_->dataset.items());
-  initial.Initialise(SmallTraining().seed);
+  ASSERT_TRUE(initial.Initialise(SmallTraining().seed).ok());
   const auto expected = initial.Trainable(), found = loaded->state->Trainable();
   ASSERT_EQ(expected.size(), found.size());
   for (size_t k = 0; k < found.size(); ++k) {

@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "data/batcher.h"
+#include "tensor/softmax.h"
 #include "worker_fixture.h"
 
 namespace mixrec::worker {
@@ -18,7 +19,7 @@ class EvaluatorTest : public ::testing::Test {
     world_ = std::make_unique<World>(folder_, 40, 30);
     state_ = InitialisedState(*world_);
     // Larger values than the initial ones, so that users' rankings differ.
-    state_->parameters().value("item_proj.weight").mul_(50);
+    state_->Tensor("item_proj.weight").mul_(50);
   }
   void TearDown() override { ClearStopRequest(); }
 
@@ -38,8 +39,11 @@ class EvaluatorTest : public ::testing::Test {
         MakeBatchOptions(SmallTraining(), state_->options(), world_->backbone.config);
     const data::EvaluationQuery query{user, items};
     const auto batch = data::BuildEvaluationBatch(world_->catalogue, batch_options, {query});
-    const auto states = state_->network().Forward(batch, state_->PullRows(batch), false);
-    const at::Tensor scores = state_->ItemScores(states.sequence).contiguous();
+    const auto states = state_->network().Forward(batch, *state_->PullRows(batch), false);
+    const at::Tensor scores =
+        tensor::ItemScores(states.sequence, state_->Tensor("item_proj.weight"),
+                           state_->Tensor("item_proj.bias"))
+            .contiguous();
     return {scores.data_ptr<float>(), scores.data_ptr<float>() + scores.numel()};
   }
 

@@ -48,11 +48,11 @@ void CheckCase(const std::string& name) {
     tensor.copy_(golden->trainable.at(name));
   }
   ASSERT_EQ(state.Trainable().size(), golden->trainable.size());
-  state.parameters().RefreshCompute();
+  state.Refresh();
 
   data::PackedBatch batch = golden->batch;
   if (!golden->options.has_cf()) batch.bpr_user.clear();
-  const model::Losses losses = TrainStep({}, &state).Run(batch, 0, 1e-2);
+  const model::Losses losses = *TrainStep({}, &state).Run(batch, 0, 1e-2);
   ExpectClose(losses.sequence, golden->losses.at("seq"), "sequence");
   if (golden->options.lambda_align > 0) {  // not computed otherwise
     ExpectClose(losses.alignment, golden->losses.at("align"), "alignment");

@@ -3,39 +3,54 @@
 #include <gtest/gtest.h>
 
 #include "model/parameters.h"
+#include "worker/table_specs.h"
 
 namespace mixrec::worker {
 namespace {
 
+model::ModelOptions SmallCf() {
+  model::ModelOptions options;
+  options.cf_gmf = 3;
+  options.cf_mlp = 2;
+  return options;
+}
+
 RowTable SmallTable(int64_t rows = 6) {
-  RowTable table("cf.user", {{"cf.user_gmf.weight", 3}, {"cf.user_mlp.weight", 2}}, rows, at::kCPU,
-                 {});
-  table.Initialise(5, 0.02);
+  RowTable table(CfTableSpec(SmallCf(), kUserTable, rows, {}), at::kCPU);
+  EXPECT_TRUE(table.Initialise(5).ok());
   return table;
 }
 
+at::Tensor Rows(RowTable* table, const std::vector<int32_t>& ids) { return *table->Pull(0, ids); }
+
+void Push(RowTable* table, const std::vector<int32_t>& ids) {
+  const at::Tensor gradients = at::ones({static_cast<int64_t>(ids.size()), 5});
+  EXPECT_TRUE(table->Push(0, ids, gradients, 1e-2).ok());
+}
+
 TEST(RowTable, RowsAreTheirPartsSideBySide) {
-  const RowTable table = SmallTable();
+  RowTable table = SmallTable();
   const auto values = table.Values();
   ASSERT_EQ(values.size(), 2u);
   EXPECT_EQ(values[0].first, "cf.user_gmf.weight");
-  const at::Tensor row = table.Pull({4});
+  const at::Tensor row = Rows(&table, {4});
   EXPECT_TRUE(at::equal(row.narrow(1, 0, 3), values[0].second.narrow(0, 4, 1)));
   EXPECT_TRUE(at::equal(row.narrow(1, 3, 2), values[1].second.narrow(0, 4, 1)));
 }
 
 TEST(RowTable, AnInitialRowDependsOnSeedNameAndRowAlone) {
-  EXPECT_TRUE(at::equal(SmallTable(6).Pull({2, 5}), SmallTable(100).Pull({2, 5})));
+  RowTable small = SmallTable(6), large = SmallTable(100);
+  EXPECT_TRUE(at::equal(Rows(&small, {2, 5}), Rows(&large, {2, 5})));
   at::Tensor expected = at::empty({1, 3});
   model::FillInitialRows(5, "cf.user_gmf.weight", {2}, 0.02, expected);
-  EXPECT_TRUE(at::equal(SmallTable().Pull({2}).narrow(1, 0, 3), expected));
+  EXPECT_TRUE(at::equal(Rows(&small, {2}).narrow(1, 0, 3), expected));
 }
 
 TEST(RowTable, PushMovesNamedRowsOnlyAndCountsTheirOwnUpdates) {
   RowTable table = SmallTable();
-  const at::Tensor before = table.Pull({0, 1, 2, 3, 4, 5});
-  table.Push({3, 1}, at::ones({2, 5}), 1e-2);
-  const at::Tensor after = table.Pull({0, 1, 2, 3, 4, 5});
+  const at::Tensor before = Rows(&table, {0, 1, 2, 3, 4, 5});
+  Push(&table, {3, 1});
+  const at::Tensor after = Rows(&table, {0, 1, 2, 3, 4, 5});
   for (const int64_t row : {0, 2, 4, 5}) EXPECT_TRUE(at::equal(before[row], after[row]));
   // The first step of Adam is lr * sign(gradient), after the decay.
   const at::Tensor expected = before[3] * (1 - 1e-2 * 0.01) - 1e-2;
@@ -47,16 +62,16 @@ TEST(RowTable, PushMovesNamedRowsOnlyAndCountsTheirOwnUpdates) {
 
 TEST(RowTable, LateFirstUpdateOfARowEqualsAnEarlyOne) {
   RowTable early = SmallTable(), late = SmallTable();
-  early.Push({2}, at::ones({1, 5}), 1e-2);
-  for (int i = 0; i < 4; ++i) late.Push({0}, at::ones({1, 5}), 1e-2);
-  late.Push({2}, at::ones({1, 5}), 1e-2);
-  EXPECT_TRUE(at::equal(early.Pull({2}), late.Pull({2})));
+  Push(&early, {2});
+  for (int i = 0; i < 4; ++i) Push(&late, {0});
+  Push(&late, {2});
+  EXPECT_TRUE(at::equal(Rows(&early, {2}), Rows(&late, {2})));
 }
 
 TEST(RowTable, MfHasOnePart) {
   model::ModelOptions options;
   options.cf = model::CfKind::kMf;
-  const auto parts = CfTableParts(options, "item");
+  const auto parts = CfTableSpec(options, kItemTable, 5, {}).parts;
   ASSERT_EQ(parts.size(), 1u);
   EXPECT_EQ(parts[0].name, "cf.item.weight");
   EXPECT_EQ(parts[0].width, options.mf_width);

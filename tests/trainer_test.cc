@@ -143,7 +143,7 @@ TEST_F(TrainerTest, ItemProjectionCanStartAtTheModelsOwnStates) {
   options.item_init = ItemInit::kStates;
   const auto trainer = Trainer::Create(world_->inputs(), SmallModel(), options, Run("run"));
   ASSERT_TRUE(trainer.ok()) << trainer.status();
-  const at::Tensor rows = (*trainer)->state()->parameters().value("item_proj.weight");
+  const at::Tensor rows = (*trainer)->state()->Tensor("item_proj.weight");
   EXPECT_TRUE(at::allclose(at::linalg_vector_norm(rows, 2, {1}),
                            at::full({rows.size(0)}, 0.02 * std::sqrt(32.0)), 1e-4));
   EXPECT_GT((rows[0] - rows[1]).abs().max().item<double>(), 1e-3);

@@ -131,7 +131,7 @@ inline std::unique_ptr<ModelState> InitialisedState(const World& world) {
   EXPECT_TRUE(model::ValidateModelOptions(2, &options).ok());
   auto state = std::make_unique<ModelState>(world.backbone, options, world.dataset.users(),
                                             world.dataset.items());
-  state->Initialise(11);
+  EXPECT_TRUE(state->Initialise(11).ok());
   return state;
 }
 

@@ -5,7 +5,6 @@
 
 #include "common/file.h"
 #include "common/progress.h"
-#include "tensor/softmax.h"
 #include "worker/query_runner.h"
 
 namespace mixrec::worker {
@@ -19,39 +18,34 @@ std::vector<int32_t> AllUsers(const data::Dataset& dataset) {
   return users;
 }
 
-// [N, items] true where an item of the user's input history stands.
-at::Tensor SeenItems(const data::Dataset& dataset, const EvaluationResult& result,
-                     absl::Span<const int32_t> indices, at::Device device) {
-  at::Tensor seen = at::zeros({static_cast<int64_t>(indices.size()), result.candidates}, at::kBool);
-  auto rows = seen.accessor<bool, 2>();
-  for (size_t row = 0; row < indices.size(); ++row) {
-    const int32_t user = result.users[static_cast<size_t>(indices[row])];
+// The items of the users' whole input histories.
+ItemLists SeenItems(const data::Dataset& dataset, const EvaluationResult& result,
+                    absl::Span<const int32_t> indices) {
+  ItemLists seen;
+  seen.reserve(indices.size());
+  for (const int32_t index : indices) {
+    const int32_t user = result.users[static_cast<size_t>(index)];
     const auto whole = static_cast<int>(dataset.history(user).size());
-    for (const int32_t item : data::EvaluationInput(dataset, user, result.options.split, whole)) {
-      rows[static_cast<int64_t>(row)][item] = true;
-    }
+    const auto items = data::EvaluationInput(dataset, user, result.options.split, whole);
+    seen.emplace_back(items.begin(), items.end());
   }
-  return seen.to(device);
+  return seen;
 }
 
 // Ranks of one batch's targets, written into result->ranks.
 absl::Status RankBatch(const data::Dataset& dataset, absl::Span<const int32_t> indices,
-                       const at::Tensor& states, const ModelState& state,
-                       EvaluationResult* result) {
-  std::vector<int64_t> targets;
+                       const at::Tensor& states, ModelState* state, EvaluationResult* result) {
+  std::vector<int32_t> targets;
   for (const int32_t index : indices) {
     targets.push_back(
         dataset.target(result->users[static_cast<size_t>(index)], result->options.split));
   }
-  at::Tensor seen;
-  if (result->options.mask_seen) seen = SeenItems(dataset, *result, indices, state.device());
-  const at::Tensor ranks =
-      tensor::RankOfTargets(state.ItemScores(states),
-                            at::tensor(targets, at::kLong).to(state.device()), seen)
-          .to(at::kCPU, at::kLong);
+  ItemLists seen;
+  if (result->options.mask_seen) seen = SeenItems(dataset, *result, indices);
+  MIXREC_ASSIGN_OR_RETURN(const std::vector<int64_t> ranks,
+                          state->projection().Ranks(state->step(), states, targets, seen));
   for (size_t row = 0; row < indices.size(); ++row) {
-    result->ranks[static_cast<size_t>(indices[row])] =
-        ranks[static_cast<int64_t>(row)].item<int64_t>();
+    result->ranks[static_cast<size_t>(indices[row])] = ranks[row];
   }
   return absl::OkStatus();
 }
@@ -85,7 +79,7 @@ absl::StatusOr<EvaluationResult> Evaluate(const data::Dataset& dataset,
   Progress progress(progress_options);
   int64_t done = 0;
   const auto consume = [&](absl::Span<const int32_t> indices, const at::Tensor& states) {
-    const absl::Status status = RankBatch(dataset, indices, states, *state, &result);
+    const absl::Status status = RankBatch(dataset, indices, states, state, &result);
     done += static_cast<int64_t>(indices.size());
     progress.Update(done, "users");
     return status;

@@ -7,8 +7,9 @@
 
 namespace mixrec::worker {
 
-// Starts the item projection's rows at the untrained model's own [SEQ] states of every item, read
-// as a sequence of one item: centred, L2-normalised, times .02 sqrt(D). StoppedError on request.
-absl::Status InitialiseItemsFromStates(const data::Catalogue& catalogue, ModelState* state);
+// Writes into `rows` [I, D] fp32 the untrained model's own [SEQ] states of every item, read as a
+// sequence of one item: centred, L2-normalised, times .02 sqrt(D). StoppedError on request.
+absl::Status FillWithItemStates(const data::Catalogue& catalogue, ModelState* state,
+                                at::Tensor rows);
 
 }  // namespace mixrec::worker

@@ -1,50 +1,89 @@
 #include "worker/model_state.h"
 
+#include <utility>
+
 #include "common/log.h"
-#include "tensor/softmax.h"
+#include "worker/embedded_projection.h"
+#include "worker/remote_projection.h"
+#include "worker/remote_table.h"
+#include "worker/table_specs.h"
 
 namespace mixrec::worker {
 namespace {
 
-constexpr double kTableStddev = 0.02;
+std::unique_ptr<ParameterTable> MakeTable(const ps::TableSpec& spec, at::Device device,
+                                          const Placement& placement) {
+  if (placement.session == nullptr) return std::make_unique<RowTable>(spec, device);
+  return std::make_unique<RemoteTable>(spec, device, placement.session);
+}
 
 }  // namespace
 
 ModelState::ModelState(const model::Backbone& backbone, const model::ModelOptions& options,
-                       int64_t users, int64_t items, const tensor::AdamWOptions& optimizer)
+                       int64_t users, int64_t items, const tensor::AdamWOptions& optimizer,
+                       const Placement& placement)
+    : ModelState(backbone, options, {users, items, backbone.config.hidden}, optimizer, placement,
+                 SplitTrainable(model::TrainableSpecs(backbone.config, options, items))) {}
+
+ModelState::ModelState(const model::Backbone& backbone, const model::ModelOptions& options,
+                       const TableShapes& shapes, const tensor::AdamWOptions& optimizer,
+                       const Placement& placement, SplitSpecs specs)
     : backbone_(backbone),
       options_(options),
-      users_(users),
-      items_(items),
-      parameters_(model::TrainableSpecs(backbone.config, options, items), device(),
-                  backbone.word_embedding.scalar_type()),
+      placement_(placement),
+      users_(shapes.users),
+      items_(shapes.items),
+      parameters_(std::move(specs.dense), device(), backbone.word_embedding.scalar_type()),
       network_(backbone, options, &parameters_),
       cf_(options, &parameters_) {
+  if (placement.session == nullptr) {
+    projection_ = std::make_unique<EmbeddedItemProjection>(
+        std::move(specs.projection), device(), backbone.word_embedding.scalar_type(), optimizer);
+  } else {
+    projection_ =
+        std::make_unique<RemoteItemProjection>(ProjectionSpec(shapes, optimizer), placement);
+  }
   if (!options.has_cf()) return;
-  user_table_ = std::make_unique<RowTable>("cf.user", CfTableParts(options, "user"), users,
-                                           device(), optimizer);
-  item_table_ = std::make_unique<RowTable>("cf.item", CfTableParts(options, "item"), items,
-                                           device(), optimizer);
+  user_table_ = MakeTable(CfTableSpec(options, kUserTable, users_, optimizer), device(), placement);
+  item_table_ = MakeTable(CfTableSpec(options, kItemTable, items_, optimizer), device(), placement);
 }
 
-void ModelState::Initialise(uint64_t seed) {
+absl::Status ModelState::Initialise(uint64_t seed) {
   parameters_.Initialise(seed);
   network_.InitialiseSpecialTokens();
-  if (user_table_ == nullptr) return;
-  user_table_->Initialise(seed, kTableStddev);
-  item_table_->Initialise(seed, kTableStddev);
+  MIXREC_RETURN_IF_ERROR(projection_->Initialise(seed));
+  if (user_table_ == nullptr) return absl::OkStatus();
+  MIXREC_RETURN_IF_ERROR(user_table_->Initialise(seed));
+  return item_table_->Initialise(seed);
 }
 
-model::CfRows ModelState::PullRows(const data::PackedBatch& batch) const {
+absl::StatusOr<model::CfRows> ModelState::PullRows(const data::PackedBatch& batch) {
+  model::CfRows rows;
+  if (user_table_ == nullptr) return rows;
+  // Both are on their way before the first is waited for.
+  user_table_->Prefetch(step_, batch.user_ids);
+  item_table_->Prefetch(step_, batch.item_ids);
+  MIXREC_ASSIGN_OR_RETURN(rows.user, user_table_->Pull(step_, batch.user_ids));
+  MIXREC_ASSIGN_OR_RETURN(rows.item, item_table_->Pull(step_, batch.item_ids));
+  return rows;
+}
+
+void ModelState::PrefetchRows(const data::PackedBatch& next) {
+  if (user_table_ == nullptr) return;
+  user_table_->Prefetch(step_ + 1, next.user_ids);
+  item_table_->Prefetch(step_ + 1, next.item_ids);
+}
+
+absl::Status ModelState::PushRows(const data::PackedBatch& batch, const model::CfRows& gradients,
+                                  double learning_rate) {
+  if (user_table_ == nullptr) return absl::OkStatus();
+  MIXREC_RETURN_IF_ERROR(user_table_->Push(step_, batch.user_ids, gradients.user, learning_rate));
+  return item_table_->Push(step_, batch.item_ids, gradients.item, learning_rate);
+}
+
+std::vector<const ParameterTable*> ModelState::Tables() const {
   if (user_table_ == nullptr) return {};
-  return {user_table_->Pull(batch.user_ids), item_table_->Pull(batch.item_ids)};
-}
-
-void ModelState::PushRows(const data::PackedBatch& batch, const model::CfRows& gradients,
-                          double learning_rate) {
-  if (user_table_ == nullptr) return;
-  user_table_->Push(batch.user_ids, gradients.user, learning_rate);
-  item_table_->Push(batch.item_ids, gradients.item, learning_rate);
+  return {user_table_.get(), item_table_.get()};
 }
 
 model::NamedTensors ModelState::Trainable() const {
@@ -52,27 +91,33 @@ model::NamedTensors ModelState::Trainable() const {
   for (const model::ParameterSpec& spec : parameters_.specs()) {
     tensors.emplace_back(spec.name, parameters_.value(spec.name));
   }
-  for (const RowTable* table : {user_table_.get(), item_table_.get()}) {
-    if (table == nullptr) continue;
-    const model::NamedTensors parts = table->Values();
-    tensors.insert(tensors.end(), parts.begin(), parts.end());
-  }
+  const auto append = [&](const model::NamedTensors& more) {
+    tensors.insert(tensors.end(), more.begin(), more.end());
+  };
+  append(projection_->Values());
+  for (const ParameterTable* table : Tables()) append(table->Values());
   return tensors;
 }
 
+at::Tensor ModelState::Tensor(const std::string& name) const {
+  for (const auto& [known, tensor] : Trainable()) {
+    if (known == name) return tensor;
+  }
+  LOG(FATAL) << "no tensor " << name << " in this process";
+}
+
+void ModelState::Refresh() {
+  parameters_.RefreshCompute();
+  projection_->Refresh();
+}
+
 model::NamedTensors ModelState::TableOptimizerState() const {
-  model::NamedTensors tensors;
-  for (const RowTable* table : {user_table_.get(), item_table_.get()}) {
-    if (table == nullptr) continue;
+  model::NamedTensors tensors = projection_->OptimizerState();
+  for (const ParameterTable* table : Tables()) {
     const model::NamedTensors parts = table->OptimizerState();
     tensors.insert(tensors.end(), parts.begin(), parts.end());
   }
   return tensors;
-}
-
-at::Tensor ModelState::ItemScores(const at::Tensor& states) const {
-  return tensor::ItemScores(states, parameters_.compute("item_proj.weight"),
-                            parameters_.value("item_proj.bias"));
 }
 
 }  // namespace mixrec::worker

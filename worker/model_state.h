@@ -1,11 +1,12 @@
-// A model with everything it has learnt: dense parameters, CF tables, and the network over a
-// frozen backbone. Training, evaluation and recommendation work on it.
+// A model with everything it has learnt: dense parameters, item projection, CF tables, and the
+// network over a frozen backbone. Training, evaluation and recommendation work on it.
 #pragma once
 
 #include <ATen/ATen.h>
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "data/packed_batch.h"
@@ -15,6 +16,8 @@
 #include "model/parameters.h"
 #include "model/safetensors.h"
 #include "tensor/optimizer.h"
+#include "worker/item_projection.h"
+#include "worker/placement.h"
 #include "worker/tables.h"
 
 namespace mixrec::worker {
@@ -22,45 +25,67 @@ namespace mixrec::worker {
 // On the backbone's device, computing in the backbone's dtype. One thread.
 class ModelState {
  public:
-  // Allocates; values are zero. Keeps a reference to the backbone. Options are validated.
+  // Allocates; values are zero. Keeps a reference to the backbone, and the placement's session.
+  // Options are validated.
   ModelState(const model::Backbone& backbone, const model::ModelOptions& options, int64_t users,
-             int64_t items, const tensor::AdamWOptions& optimizer = {});
+             int64_t items, const tensor::AdamWOptions& optimizer = {},
+             const Placement& placement = {});
   ModelState(const ModelState&) = delete;
   ModelState& operator=(const ModelState&) = delete;
 
-  // Initial values of every tensor and row, a function of the seed alone (model.md D34).
-  void Initialise(uint64_t seed);
+  // Initial values of every tensor and row, a function of the seed alone (model.md D34). Makes the
+  // tables where they are on servers.
+  absl::Status Initialise(uint64_t seed);
 
-  // Rows of the CF tables that a batch names, or their update; undefined without a CF model.
-  model::CfRows PullRows(const data::PackedBatch& batch) const;
-  void PushRows(const data::PackedBatch& batch, const model::CfRows& gradients,
-                double learning_rate);
+  // Optimiser steps done: the updates that rows read from the tables contain.
+  int64_t step() const { return step_; }
+  void set_step(int64_t step) { step_ = step; }
 
-  // Every trainable tensor by its checkpoint name, as fp32 views.
+  // Rows of the CF tables that a batch names, or their update in the step under way; undefined
+  // without a CF model. What is prefetched is pulled for the step after it.
+  absl::StatusOr<model::CfRows> PullRows(const data::PackedBatch& batch);
+  void PrefetchRows(const data::PackedBatch& next);
+  absl::Status PushRows(const data::PackedBatch& batch, const model::CfRows& gradients,
+                        double learning_rate);
+
+  // Every trainable tensor of this process by its checkpoint name, as fp32 views: all of them, but
+  // for the tables when those are on servers. Valid until Initialise.
   model::NamedTensors Trainable() const;
-  // The optimiser state of the tables; empty without a CF model.
+  // One of them.
+  at::Tensor Tensor(const std::string& name) const;
+  // To be called when Trainable() were changed from outside.
+  void Refresh();
+  // The optimiser state of the tables in this process.
   model::NamedTensors TableOptimizerState() const;
-
-  // Scores of all items for states [N, D]: [N, items] fp32.
-  at::Tensor ItemScores(const at::Tensor& states) const;
 
   const model::Backbone& backbone() const { return backbone_; }
   const model::ModelOptions& options() const { return options_; }
   at::Device device() const { return backbone_.word_embedding.device(); }
   int64_t users() const { return users_; }
   int64_t items() const { return items_; }
+  const Placement& placement() const { return placement_; }
+  // Dense parameters but the item projection: what ranks of a worker group reduce.
   model::DenseParameters& parameters() { return parameters_; }
+  ItemProjection& projection() { return *projection_; }
   model::MixrecModel& network() { return network_; }
   model::CfModel& cf() { return cf_; }
 
  private:
+  ModelState(const model::Backbone& backbone, const model::ModelOptions& options,
+             const struct TableShapes& shapes, const tensor::AdamWOptions& optimizer,
+             const Placement& placement, struct SplitSpecs specs);
+  std::vector<const ParameterTable*> Tables() const;
+
   const model::Backbone& backbone_;
   const model::ModelOptions options_;
+  const Placement placement_;
   int64_t users_, items_;
+  int64_t step_ = 0;
   model::DenseParameters parameters_;
+  std::unique_ptr<ItemProjection> projection_;
   model::MixrecModel network_;
   model::CfModel cf_;
-  std::unique_ptr<RowTable> user_table_, item_table_;
+  std::unique_ptr<ParameterTable> user_table_, item_table_;  // null without a CF model
 };
 
 }  // namespace mixrec::worker

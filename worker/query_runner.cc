@@ -42,8 +42,8 @@ absl::Status RunQueries(
     part.reserve(chosen.size());
     for (const int32_t index : chosen) part.push_back(queries[static_cast<size_t>(index)]);
     const data::PackedBatch batch = data::BuildEvaluationBatch(catalogue, batch_options, part);
-    const model::States states =
-        state->network().Forward(batch, state->PullRows(batch), /*training=*/false);
+    MIXREC_ASSIGN_OR_RETURN(const model::CfRows rows, state->PullRows(batch));
+    const model::States states = state->network().Forward(batch, rows, /*training=*/false);
     if (!states.sequence.isfinite().all().item<bool>()) {
       return FailureError(
           "the model's states are not finite: it has diverged, or the precision is "

@@ -1,32 +1,29 @@
 #include "worker/recommender.h"
 
 #include <algorithm>
-#include <limits>
 
-#include "tensor/from_host.h"
-#include "tensor/softmax.h"
 #include "worker/query_runner.h"
 
 namespace mixrec::worker {
 namespace {
 
-constexpr float kLowest = -std::numeric_limits<float>::infinity();
-
-void HideSeen(const std::vector<RecommendationQuery>& queries, absl::Span<const int32_t> indices,
-              at::Tensor scores) {
-  for (size_t row = 0; row < indices.size(); ++row) {
-    const std::vector<int32_t>& history = queries[static_cast<size_t>(indices[row])].history;
-    const at::Tensor seen = tensor::IndexTensor(history, scores.device());
-    scores[static_cast<int64_t>(row)].index_fill_(0, seen, kLowest);
+ItemLists Histories(const std::vector<RecommendationQuery>& queries,
+                    absl::Span<const int32_t> indices) {
+  ItemLists lists;
+  lists.reserve(indices.size());
+  for (const int32_t index : indices) {
+    lists.push_back(queries[static_cast<size_t>(index)].history);
   }
+  return lists;
 }
 
-std::vector<Recommendation> OneList(const at::Tensor& items, const at::Tensor& scores) {
+std::vector<Recommendation> OneList(const RankedItems& ranked, int64_t row) {
+  const auto items = ranked.items.accessor<int32_t, 2>();
+  const auto scores = ranked.scores.accessor<float, 2>();
   std::vector<Recommendation> list;
-  for (int64_t k = 0; k < items.numel(); ++k) {
-    const float score = scores[k].item<float>();
-    if (score == kLowest) break;  // seen: nothing else is left
-    list.push_back({static_cast<int32_t>(items[k].item<int64_t>()), score});
+  for (int64_t k = 0; k < items.size(1); ++k) {
+    if (items[row][k] < 0) break;  // all others are in the history
+    list.push_back({items[row][k], scores[row][k]});
   }
   return list;
 }
@@ -46,14 +43,13 @@ absl::StatusOr<std::vector<std::vector<Recommendation>>> Recommend(
         {query.user, absl::MakeConstSpan(query.history).subspan(query.history.size() - count)});
   }
   std::vector<std::vector<Recommendation>> lists(queries.size());
-  const auto consume = [&](absl::Span<const int32_t> indices, const at::Tensor& states) {
-    const at::Tensor scores = state->ItemScores(states);
-    if (!options.keep_seen) HideSeen(queries, indices, scores);
-    const auto [items, best] = tensor::TopK(scores, options.k);
-    const at::Tensor host_items = items.cpu(), host_best = best.cpu();
+  const auto consume = [&](absl::Span<const int32_t> indices,
+                           const at::Tensor& states) -> absl::Status {
+    const ItemLists hidden = options.keep_seen ? ItemLists() : Histories(queries, indices);
+    MIXREC_ASSIGN_OR_RETURN(const RankedItems ranked,
+                            state->projection().TopK(state->step(), states, options.k, hidden));
     for (size_t row = 0; row < indices.size(); ++row) {
-      lists[static_cast<size_t>(indices[row])] =
-          OneList(host_items[static_cast<int64_t>(row)], host_best[static_cast<int64_t>(row)]);
+      lists[static_cast<size_t>(indices[row])] = OneList(ranked, static_cast<int64_t>(row));
     }
     return absl::OkStatus();
   };

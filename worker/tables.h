@@ -1,6 +1,6 @@
 // Tables of trainable rows: the collaborative filtering embeddings of users and items. Workers see
 // them through one narrow door, ParameterTable, so that the rows can live elsewhere: this file's
-// RowTable keeps them in the process, a parameter server's client may take its place.
+// RowTable keeps them in the process, remote_table.h's on a parameter server.
 //
 // R rows asked for, E row width.
 #pragma once
@@ -8,66 +8,55 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
-#include <string>
+#include <memory>
 #include <vector>
 
-#include "model/options.h"
+#include "common/status.h"
 #include "model/safetensors.h"
-#include "tensor/optimizer.h"
+#include "ps/table.h"
 
 namespace mixrec::worker {
 
-// One thread at a time.
+// One thread at a time. `step` is the number of updates that the rows contain; row ids of a call
+// are distinct and below the number of rows.
 class ParameterTable {
  public:
   virtual ~ParameterTable() = default;
-  // Rows `ids` (each below the number of rows): [R, E] fp32, a copy.
-  virtual at::Tensor Pull(const std::vector<int32_t>& ids) const = 0;
-  // One row-lazy AdamW step (model.md D33) on rows `ids`, which must be distinct; gradients [R, E].
-  virtual void Push(const std::vector<int32_t>& ids, const at::Tensor& gradients,
-                    double learning_rate) = 0;
+  // Initial values, a function of the seed, the part's name and the row alone (model.md D34).
+  virtual absl::Status Initialise(uint64_t seed) = 0;
+  // Announces a Pull of the same rows, so that they can travel while an earlier step runs.
+  virtual void Prefetch(int64_t /*step*/, const std::vector<int32_t>& /*ids*/) {}
+  // Rows `ids`: [R, E] fp32 on the model's device, a copy.
+  virtual absl::StatusOr<at::Tensor> Pull(int64_t step, const std::vector<int32_t>& ids) = 0;
+  // One row-lazy AdamW step (model.md D33) on rows `ids`; gradients [R, E]. May return before it is
+  // done; a later Pull sees it.
+  virtual absl::Status Push(int64_t step, const std::vector<int32_t>& ids,
+                            const at::Tensor& gradients, double learning_rate) = 0;
+
+  // What lives in this process, by checkpoint name, as views: nothing with servers.
+  virtual model::NamedTensors Values() const { return {}; }
+  virtual model::NamedTensors OptimizerState() const { return {}; }
 };
 
-// Some columns of a table under the name they have in checkpoints, e.g. {"cf.user_gmf.weight", 64}.
-struct TablePart {
-  std::string name;
-  int64_t width = 0;
-};
-
-// The embedded table: values, moments and update counts of every row, on one device.
+// The embedded table: a shard that holds all rows, on the model's device, called directly.
 class RowTable : public ParameterTable {
  public:
-  // `name` is that of its update counts in checkpoints. Values and optimiser state are zero.
-  RowTable(std::string name, std::vector<TablePart> parts, int64_t rows, at::Device device,
-           const tensor::AdamWOptions& optimizer);
+  // Values and optimiser state are zero.
+  RowTable(const ps::TableSpec& spec, at::Device device);
 
-  // N(0, stddev^2), keyed by (seed, name of the part, row) (model.md D34).
-  void Initialise(uint64_t seed, double stddev);
-
-  at::Tensor Pull(const std::vector<int32_t>& ids) const override;
-  void Push(const std::vector<int32_t>& ids, const at::Tensor& gradients,
-            double learning_rate) override;
-
-  int64_t rows() const { return values_.size(0); }
-  int64_t width() const { return values_.size(1); }
-  // The parts as views of the values, [rows, width of the part] fp32.
-  model::NamedTensors Values() const;
-  // first_moment.PART, second_moment.PART and update_count.NAME [rows] int32, as views.
-  model::NamedTensors OptimizerState() const;
+  absl::Status Initialise(uint64_t seed) override;
+  absl::StatusOr<at::Tensor> Pull(int64_t step, const std::vector<int32_t>& ids) override;
+  absl::Status Push(int64_t step, const std::vector<int32_t>& ids, const at::Tensor& gradients,
+                    double learning_rate) override;
+  // A part's values as [rows, width of the part] fp32 views, until Initialise.
+  model::NamedTensors Values() const override { return table_->Values(); }
+  // first_moment.PART, second_moment.PART and update_count.TABLE [rows] int32, as views.
+  model::NamedTensors OptimizerState() const override { return table_->OptimizerState(); }
 
  private:
-  void AppendParts(const std::string& prefix, const at::Tensor& whole,
-                   model::NamedTensors* tensors) const;
-
-  std::string name_;
-  std::vector<TablePart> parts_;
-  tensor::AdamWOptions optimizer_;
-  at::Tensor values_, first_moment_, second_moment_;  // [rows, E] fp32
-  at::Tensor counts_;                                 // [rows] int32
+  ps::TableSpec spec_;
+  at::Device device_;
+  std::unique_ptr<ps::Table> table_;
 };
-
-// The parts of the user or item table of a CF model: gmf and mlp for NCF, one for MF. `side` is
-// "user" or "item".
-std::vector<TablePart> CfTableParts(const model::ModelOptions& options, const std::string& side);
 
 }  // namespace mixrec::worker

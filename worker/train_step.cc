@@ -30,16 +30,16 @@ double WeightedSum(const at::Tensor& values, const at::Tensor& weights) {
 }  // namespace
 
 TrainStep::TrainStep(const StepOptions& options, ModelState* state)
-    : options_(options), state_(state) {
-  first_moment_ = at::zeros_like(state->parameters().flat_value());
-  second_moment_ = at::zeros_like(state->parameters().flat_value());
-}
+    : options_(options), state_(state), optimizer_(options.optimizer, &state->parameters()) {}
 
-model::Losses TrainStep::Run(const data::PackedBatch& batch, int64_t step, double learning_rate) {
+absl::StatusOr<model::Losses> TrainStep::Run(const data::PackedBatch& batch, int64_t step,
+                                             double learning_rate, const data::PackedBatch* next) {
   const model::ModelOptions& options = state_->options();
   Stopwatch watch;
+  state_->set_step(step);
   state_->parameters().ZeroGradient();
-  const model::CfRows rows = state_->PullRows(batch);
+  MIXREC_ASSIGN_OR_RETURN(const model::CfRows rows, state_->PullRows(batch));
+  if (next != nullptr) state_->PrefetchRows(*next);
   times_.pull += watch.Lap();
 
   const model::States states =
@@ -47,74 +47,72 @@ model::Losses TrainStep::Run(const data::PackedBatch& batch, int64_t step, doubl
   times_.forward += watch.Lap();
 
   model::Losses losses;
-  model::States d_states = Softmax(batch, states, &losses);
+  MIXREC_ASSIGN_OR_RETURN(model::States d_states, Softmax(batch, states, &losses));
   losses.contrastive =
       model::ContrastiveLoss(batch, states, options.temperature, options.lambda_cl, &d_states);
+  const auto total = [&] {
+    return losses.sequence + options.lambda_align * losses.alignment +
+           options.lambda_cl * losses.contrastive + options.lambda_cf * losses.cf;
+  };
+  if (std::isfinite(total())) {
+    MIXREC_RETURN_IF_ERROR(state_->projection().StartUpdate(learning_rate));
+  }
   times_.softmax += watch.Lap();
 
   model::CfRows d_rows = state_->network().Backward(d_states);
   losses.cf = state_->cf().BprLoss(batch, rows, options.lambda_cf, &d_rows);
   times_.backward += watch.Lap();
 
-  losses.total = losses.sequence + options.lambda_align * losses.alignment +
-                 options.lambda_cl * losses.contrastive + options.lambda_cf * losses.cf;
-  if (std::isfinite(losses.total)) Update(batch, d_rows, step, learning_rate);
+  losses.total = total();
+  if (std::isfinite(losses.total)) {
+    MIXREC_RETURN_IF_ERROR(Update(batch, d_rows, learning_rate));
+  }
   times_.optimizer += watch.Lap();
   return losses;
 }
 
 // Both cross-entropies in one pass over the item projection (paper Sec. 2.2.2, 2.2.3). Returns the
 // gradients of the states.
-model::States TrainStep::Softmax(const data::PackedBatch& batch, const model::States& states,
-                                 model::Losses* losses) {
+absl::StatusOr<model::States> TrainStep::Softmax(const data::PackedBatch& batch,
+                                                 const model::States& states,
+                                                 model::Losses* losses) {
   const double lambda = state_->options().lambda_align;
   const at::Device device = state_->device();
   const int64_t reads = states.sequence.size(0), documents = states.alignment.size(0);
-  at::Tensor read = states.sequence, labels = tensor::IndexTensor(batch.targets, device);
+  at::Tensor read = states.sequence;
+  std::vector<int32_t> labels = batch.targets;
   const at::Tensor sequence_weights = tensor::FloatTensor(batch.sequence_weights, device);
   const at::Tensor alignment_weights = tensor::FloatTensor(batch.alignment_weights, device);
   at::Tensor weights = sequence_weights;
   const bool aligns = lambda > 0 && documents > 0;
   if (aligns) {
     read = at::cat({read, states.alignment});
-    labels = at::cat({labels, tensor::IndexTensor(batch.alignment_items, device)});
+    labels.insert(labels.end(), batch.alignment_items.begin(), batch.alignment_items.end());
     weights = at::cat({weights, alignment_weights * lambda});
   }
-  model::DenseParameters& parameters = state_->parameters();
-  at::Tensor d_read;
-  const at::Tensor entropies = tensor::SoftmaxCrossEntropy(
-      read, parameters.compute("item_proj.weight"), parameters.value("item_proj.bias"), labels,
-      weights, &d_read, parameters.gradient("item_proj.weight"),
-      parameters.gradient("item_proj.bias"));
-  losses->sequence = WeightedSum(entropies.narrow(0, 0, reads), sequence_weights);
-  if (!aligns) return {d_read, at::zeros_like(states.alignment)};
-  losses->alignment = WeightedSum(entropies.narrow(0, reads, documents), alignment_weights);
-  return {d_read.narrow(0, 0, reads), d_read.narrow(0, reads, documents)};
+  MIXREC_ASSIGN_OR_RETURN(const CrossEntropies entropies,
+                          state_->projection().CrossEntropy(state_->step(), read, labels, weights));
+  losses->sequence = WeightedSum(entropies.values.narrow(0, 0, reads), sequence_weights);
+  if (!aligns) return model::States{entropies.d_states, at::zeros_like(states.alignment)};
+  losses->alignment = WeightedSum(entropies.values.narrow(0, reads, documents), alignment_weights);
+  return model::States{entropies.d_states.narrow(0, 0, reads),
+                       entropies.d_states.narrow(0, reads, documents)};
 }
 
-void TrainStep::Update(const data::PackedBatch& batch, const model::CfRows& d_rows, int64_t step,
-                       double learning_rate) {
-  model::DenseParameters& parameters = state_->parameters();
+absl::Status TrainStep::Update(const data::PackedBatch& batch, const model::CfRows& d_rows,
+                               double learning_rate) {
   if (options_.clip_norm > 0) {
-    tensor::ClipGradientNorm(parameters.flat_gradient(), options_.clip_norm);
+    tensor::ClipGradientNorm(state_->parameters().flat_gradient(), options_.clip_norm);
   }
-  tensor::AdamWStep(options_.optimizer, learning_rate, step + 1, parameters.flat_gradient(),
-                    parameters.flat_value(), first_moment_, second_moment_);
-  state_->PushRows(batch, d_rows, learning_rate);
-  parameters.RefreshCompute();
+  MIXREC_RETURN_IF_ERROR(state_->PushRows(batch, d_rows, learning_rate));
+  optimizer_.Step(state_->step(), learning_rate);
+  MIXREC_RETURN_IF_ERROR(state_->projection().FinishUpdate());
+  state_->set_step(state_->step() + 1);
+  return absl::OkStatus();
 }
 
 model::NamedTensors TrainStep::OptimizerState() const {
-  model::NamedTensors tensors;
-  const auto append = [&](const std::string& prefix, const at::Tensor& flat) {
-    for (const model::ParameterSpec& spec : state_->parameters().specs()) {
-      const at::Tensor value = state_->parameters().value(spec.name);
-      tensors.emplace_back(prefix + spec.name,  // moments lie as the flat values do
-                           flat.as_strided(value.sizes(), value.strides(), value.storage_offset()));
-    }
-  };
-  append("first_moment.", first_moment_);
-  append("second_moment.", second_moment_);
+  model::NamedTensors tensors = optimizer_.State();
   const model::NamedTensors tables = state_->TableOptimizerState();
   tensors.insert(tensors.end(), tables.begin(), tables.end());
   return tensors;

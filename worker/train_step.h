@@ -5,17 +5,21 @@
 
 #include <cstdint>
 
+#include "common/status.h"
 #include "data/packed_batch.h"
 #include "model/mixrec_model.h"
 #include "model/safetensors.h"
 #include "tensor/optimizer.h"
+#include "worker/dense_optimizer.h"
 #include "worker/model_state.h"
 
 namespace mixrec::worker {
 
 struct StepOptions {
   tensor::AdamWOptions optimizer;
-  double clip_norm = 0;       // of the dense gradients, 0: none; table rows are never clipped (D30)
+  // Of the gradients that ranks reduce, 0: none. The item projection and the rows of tables neither
+  // count nor are clipped, wherever they live (model.md D30).
+  double clip_norm = 0;
   uint64_t dropout_seed = 0;  // dropout is keyed by (seed, step, document) (D26)
 };
 
@@ -30,26 +34,29 @@ class TrainStep {
   // Moments start at zero. Keeps the pointer.
   TrainStep(const StepOptions& options, ModelState* state);
 
-  // Forward, backward and update on one batch; `step` counts from 0. Returns the losses before the
-  // update: unweighted parts, which may be NaN, and the weighted total. Parts whose weight is 0 are
-  // not computed and stay 0.
-  model::Losses Run(const data::PackedBatch& batch, int64_t step, double learning_rate);
+  // Forward, backward and update on one batch; `step` counts from 0. The rows of `next`, the batch
+  // after it if known, travel meanwhile. Returns the losses before the update: unweighted parts,
+  // which may be NaN, and the weighted total. Parts whose weight is 0 are not computed and stay 0.
+  // Fails when a table on a server does.
+  absl::StatusOr<model::Losses> Run(const data::PackedBatch& batch, int64_t step,
+                                    double learning_rate, const data::PackedBatch* next = nullptr);
 
-  // Moments of every dense tensor and the tables' state, by name, as views: for checkpoints.
+  // Moments of every dense tensor and the tables' state, as far as they are in this process, by
+  // name, as views: for checkpoints.
   model::NamedTensors OptimizerState() const;
 
   const StepTimes& times() const { return times_; }
   void ResetTimes() { times_ = {}; }
 
  private:
-  model::States Softmax(const data::PackedBatch& batch, const model::States& states,
-                        model::Losses* losses);
-  void Update(const data::PackedBatch& batch, const model::CfRows& d_rows, int64_t step,
-              double learning_rate);
+  absl::StatusOr<model::States> Softmax(const data::PackedBatch& batch, const model::States& states,
+                                        model::Losses* losses);
+  absl::Status Update(const data::PackedBatch& batch, const model::CfRows& d_rows,
+                      double learning_rate);
 
   StepOptions options_;
   ModelState* state_;
-  at::Tensor first_moment_, second_moment_;  // [parameters] fp32
+  DenseOptimizer optimizer_;
   StepTimes times_;
 };
 

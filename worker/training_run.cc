@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <future>
+#include <optional>
+#include <utility>
 
 #include "common/log.h"
 #include "common/stop_signal.h"
@@ -73,9 +75,12 @@ absl::Status TrainingRun::Start() {
     MIXREC_ASSIGN_OR_RETURN(checkpoint, store_.Newest());
   }
   if (!checkpoint.empty()) return Resume(checkpoint);
-  state_.Initialise(options_.seed);
+  MIXREC_RETURN_IF_ERROR(state_.Initialise(options_.seed));
   if (options_.item_init == ItemInit::kRandom) return absl::OkStatus();
-  return InitialiseItemsFromStates(*inputs_.catalogue, &state_);
+  MIXREC_RETURN_IF_ERROR(
+      FillWithItemStates(*inputs_.catalogue, &state_, state_.Tensor("item_proj.weight")));
+  state_.Refresh();
+  return absl::OkStatus();
 }
 
 absl::Status TrainingRun::Resume(const std::string& checkpoint) {
@@ -89,7 +94,7 @@ absl::Status TrainingRun::Resume(const std::string& checkpoint) {
   const TrainingTensors tensors = Tensors();
   MIXREC_RETURN_IF_ERROR(ReadTensorsInto(checkpoint + "/model.safetensors", tensors.trainable));
   MIXREC_RETURN_IF_ERROR(ReadTensorsInto(checkpoint + "/optimizer.safetensors", tensors.optimizer));
-  state_.parameters().RefreshCompute();
+  state_.Refresh();
   record_.position = std::move(loaded.position);
   saved_step_ = options_.resume.empty() ? position().step : -1;
   LOG(INFO) << "resumed from " << checkpoint << " at step " << position().step;
@@ -137,18 +142,26 @@ absl::Status TrainingRun::TrainEpoch() {
   const std::vector<int32_t> order = data::EpochOrder(
       options_.seed, static_cast<int64_t>(position().epoch), absl::MakeConstSpan(users_));
   const auto users = static_cast<int64_t>(order.size());
-  std::future<data::PackedBatch> next;
-  const auto prefetch = [&](int64_t first) {
-    if (first >= users) return;
-    next =
-        std::async(std::launch::async, [this, &order, first] { return BuildBatch(order, first); });
+  // The batch of a step, the one after it, whose rows travel meanwhile, and the one being packed.
+  int64_t packed = position().users_done;
+  std::future<std::optional<data::PackedBatch>> packing;
+  const auto pack_next = [&] {
+    packing = std::async(std::launch::async, [this, &order, first = packed] {
+      const bool last = first >= static_cast<int64_t>(order.size());
+      return last ? std::nullopt : std::make_optional(BuildBatch(order, first));
+    });
+    packed += options_.batch;
   };
-  prefetch(position().users_done);
-  while (position().users_done < users) {
-    const data::PackedBatch batch = next.get();
+  pack_next();
+  std::optional<data::PackedBatch> batch = packing.get();
+  pack_next();
+  while (batch) {
+    std::optional<data::PackedBatch> next = packing.get();
+    pack_next();
     const int64_t done = std::min(users, position().users_done + options_.batch);
-    prefetch(done);
-    MIXREC_RETURN_IF_ERROR(TrainOnBatch(batch, done - position().users_done));
+    MIXREC_RETURN_IF_ERROR(
+        TrainOnBatch(*batch, next ? &*next : nullptr, done - position().users_done));
+    batch = std::move(next);
     if (position().step == options_.simulate_preemption) RequestStop();
     if (StopRequested()) return Stop();
     if (CheckpointIsDue()) MIXREC_RETURN_IF_ERROR(Save(/*best=*/false));
@@ -156,11 +169,13 @@ absl::Status TrainingRun::TrainEpoch() {
   return absl::OkStatus();
 }
 
-absl::Status TrainingRun::TrainOnBatch(const data::PackedBatch& batch, int64_t users) {
+absl::Status TrainingRun::TrainOnBatch(const data::PackedBatch& batch,
+                                       const data::PackedBatch* next, int64_t users) {
   TrainingPosition& at = record_.position;
   const double learning_rate = tensor::CosineLearningRate(options_.learning_rate, at.step,
                                                           total_steps(), options_.warmup_fraction);
-  const model::Losses losses = step_.Run(batch, at.step, learning_rate);
+  MIXREC_ASSIGN_OR_RETURN(const model::Losses losses,
+                          step_.Run(batch, at.step, learning_rate, next));
   ++at.step;
   if (!std::isfinite(losses.total)) return NotFinite(losses);
   at.users_done += users;

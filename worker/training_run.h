@@ -37,9 +37,11 @@ class TrainingRun {
   TrainingTensors Tensors() const { return {state_.Trainable(), step_.OptimizerState()}; }
   absl::Status Resume(const std::string& checkpoint);
   data::PackedBatch BuildBatch(const std::vector<int32_t>& order, int64_t first) const;
-  // From the position in the epoch to its end; the next batch is packed while a step runs.
+  // From the position in the epoch to its end; batches are packed while steps run.
   absl::Status TrainEpoch();
-  absl::Status TrainOnBatch(const data::PackedBatch& batch, int64_t users);
+  // `next`: the batch after it, null at an epoch's end.
+  absl::Status TrainOnBatch(const data::PackedBatch& batch, const data::PackedBatch* next,
+                            int64_t users);
   absl::Status NotFinite(const model::Losses& losses) const;
   // Validation, the best score, a checkpoint.
   absl::StatusOr<EpochReport> FinishEpoch();

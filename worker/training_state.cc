@@ -146,7 +146,7 @@ absl::StatusOr<LoadedModel> LoadModel(const std::string& checkpoint,
   loaded.state = std::make_unique<ModelState>(backbone, card.options, card.users, card.items);
   MIXREC_RETURN_IF_ERROR(
       ReadTensorsInto(checkpoint + "/model.safetensors", loaded.state->Trainable()));
-  loaded.state->parameters().RefreshCompute();
+  loaded.state->Refresh();
   MIXREC_ASSIGN_OR_RETURN(const TrainingRecord record, ReadTrainingRecord(checkpoint));
   loaded.step = record.position.step;
   loaded.epoch = static_cast<int64_t>(record.position.validation_mrr.size());

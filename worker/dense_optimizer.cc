@@ -1,0 +1,34 @@
+#include "worker/dense_optimizer.h"
+
+#include <string>
+
+namespace mixrec::worker {
+
+DenseOptimizer::DenseOptimizer(const tensor::AdamWOptions& options,
+                               model::DenseParameters* parameters)
+    : options_(options),
+      parameters_(parameters),
+      first_moment_(at::zeros_like(parameters->flat_value())),
+      second_moment_(at::zeros_like(parameters->flat_value())) {}
+
+void DenseOptimizer::Step(int64_t step, double learning_rate) {
+  tensor::AdamWStep(options_, learning_rate, step + 1, parameters_->flat_gradient(),
+                    parameters_->flat_value(), first_moment_, second_moment_);
+  parameters_->RefreshCompute();
+}
+
+model::NamedTensors DenseOptimizer::State() const {
+  model::NamedTensors tensors;
+  const auto append = [&](const std::string& prefix, const at::Tensor& flat) {
+    for (const model::ParameterSpec& spec : parameters_->specs()) {
+      const at::Tensor value = parameters_->value(spec.name);
+      tensors.emplace_back(prefix + spec.name,  // moments lie as the flat values do
+                           flat.as_strided(value.sizes(), value.strides(), value.storage_offset()));
+    }
+  };
+  append("first_moment.", first_moment_);
+  append("second_moment.", second_moment_);
+  return tensors;
+}
+
+}  // namespace mixrec::worker

@@ -1,0 +1,31 @@
+// AdamW over dense parameters: their moments beside them (model.md D30).
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+
+#include "model/parameters.h"
+#include "model/safetensors.h"
+#include "tensor/optimizer.h"
+
+namespace mixrec::worker {
+
+class DenseOptimizer {
+ public:
+  // Moments start at zero. Keeps the pointer.
+  DenseOptimizer(const tensor::AdamWOptions& options, model::DenseParameters* parameters);
+
+  // One step with the gradients as they are; `step` counts from 0. Refreshes the compute copy.
+  void Step(int64_t step, double learning_rate);
+
+  // first_moment.NAME and second_moment.NAME of every tensor, as views.
+  model::NamedTensors State() const;
+
+ private:
+  tensor::AdamWOptions options_;
+  model::DenseParameters* parameters_;
+  at::Tensor first_moment_, second_moment_;  // [parameters] fp32
+};
+
+}  // namespace mixrec::worker

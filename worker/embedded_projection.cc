@@ -1,0 +1,95 @@
+#include "worker/embedded_projection.h"
+
+#include <limits>
+#include <utility>
+
+#include "common/log.h"
+#include "tensor/from_host.h"
+#include "tensor/softmax.h"
+
+namespace mixrec::worker {
+namespace {
+
+constexpr char kWeight[] = "item_proj.weight", kBias[] = "item_proj.bias";
+constexpr float kLowest = -std::numeric_limits<float>::infinity();
+
+// [N, items] true where an excluded item stands; undefined without lists.
+at::Tensor MaskOf(const ItemLists& excluded, int64_t items, at::Device device) {
+  if (excluded.empty()) return {};
+  at::Tensor mask = at::zeros({static_cast<int64_t>(excluded.size()), items}, at::kBool);
+  auto rows = mask.accessor<bool, 2>();
+  for (size_t row = 0; row < excluded.size(); ++row) {
+    for (const int32_t item : excluded[row]) rows[static_cast<int64_t>(row)][item] = true;
+  }
+  return mask.to(device);
+}
+
+}  // namespace
+
+EmbeddedItemProjection::EmbeddedItemProjection(std::vector<model::ParameterSpec> specs,
+                                               at::Device device, at::ScalarType compute_dtype,
+                                               const tensor::AdamWOptions& optimizer)
+    : parameters_(std::move(specs), device, compute_dtype), optimizer_(optimizer, &parameters_) {
+  CHECK(parameters_.has(kWeight) && parameters_.has(kBias));
+}
+
+absl::Status EmbeddedItemProjection::Initialise(uint64_t seed) {
+  parameters_.Initialise(seed);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<CrossEntropies> EmbeddedItemProjection::CrossEntropy(
+    int64_t step, const at::Tensor& states, const std::vector<int32_t>& labels,
+    const at::Tensor& weights) {
+  step_ = step;
+  parameters_.ZeroGradient();
+  CrossEntropies result;
+  result.values = tensor::SoftmaxCrossEntropy(
+      states, parameters_.compute(kWeight), parameters_.value(kBias),
+      tensor::IndexTensor(labels, states.device()), weights, &result.d_states,
+      parameters_.gradient(kWeight), parameters_.gradient(kBias));
+  return result;
+}
+
+absl::Status EmbeddedItemProjection::StartUpdate(double learning_rate) {
+  learning_rate_ = learning_rate;
+  return absl::OkStatus();
+}
+
+absl::Status EmbeddedItemProjection::FinishUpdate() {
+  optimizer_.Step(step_, learning_rate_);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<int64_t>> EmbeddedItemProjection::Ranks(
+    int64_t /*step*/, const at::Tensor& states, const std::vector<int32_t>& targets,
+    const ItemLists& excluded) {
+  const at::Tensor scores = Scores(states);
+  const at::Tensor ranks =
+      tensor::RankOfTargets(scores, tensor::IndexTensor(targets, states.device()),
+                            MaskOf(excluded, scores.size(1), states.device()))
+          .to(at::kCPU, at::kLong)
+          .contiguous();
+  return std::vector<int64_t>(ranks.data_ptr<int64_t>(), ranks.data_ptr<int64_t>() + ranks.numel());
+}
+
+absl::StatusOr<RankedItems> EmbeddedItemProjection::TopK(int64_t /*step*/, const at::Tensor& states,
+                                                         int64_t k, const ItemLists& excluded) {
+  at::Tensor scores = Scores(states);
+  const at::Tensor mask = MaskOf(excluded, scores.size(1), states.device());
+  if (mask.defined()) scores.masked_fill_(mask, kLowest);
+  const auto [items, best] = tensor::TopK(scores, k);
+  RankedItems result{items.to(at::kCPU, at::kInt), best.cpu()};
+  result.items.masked_fill_(result.scores.eq(kLowest), -1);
+  return result;
+}
+
+model::NamedTensors EmbeddedItemProjection::Values() const {
+  return {{kWeight, parameters_.value(kWeight)}, {kBias, parameters_.value(kBias)}};
+}
+
+at::Tensor EmbeddedItemProjection::Scores(const at::Tensor& states) const {
+  return tensor::ItemScores(states, parameters_.compute(kWeight), parameters_.value(kBias));
+}
+
+}  // namespace mixrec::worker

@@ -1,0 +1,48 @@
+// The item projection in this process, on the model's device.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "model/parameters.h"
+#include "tensor/optimizer.h"
+#include "worker/dense_optimizer.h"
+#include "worker/item_projection.h"
+
+namespace mixrec::worker {
+
+class EmbeddedItemProjection : public ItemProjection {
+ public:
+  // `specs`: the weight [I, D] and the bias [I]. Values are zero; the forward pass reads a copy in
+  // `compute_dtype`.
+  EmbeddedItemProjection(std::vector<model::ParameterSpec> specs, at::Device device,
+                         at::ScalarType compute_dtype, const tensor::AdamWOptions& optimizer);
+
+  absl::Status Initialise(uint64_t seed) override;
+  absl::StatusOr<CrossEntropies> CrossEntropy(int64_t step, const at::Tensor& states,
+                                              const std::vector<int32_t>& labels,
+                                              const at::Tensor& weights) override;
+  absl::Status StartUpdate(double learning_rate) override;
+  absl::Status FinishUpdate() override;
+  absl::StatusOr<std::vector<int64_t>> Ranks(int64_t step, const at::Tensor& states,
+                                             const std::vector<int32_t>& targets,
+                                             const ItemLists& excluded) override;
+  absl::StatusOr<RankedItems> TopK(int64_t step, const at::Tensor& states, int64_t k,
+                                   const ItemLists& excluded) override;
+  model::NamedTensors Values() const override;
+  model::NamedTensors OptimizerState() const override { return optimizer_.State(); }
+  void Refresh() override { parameters_.RefreshCompute(); }
+
+  // Scores of all items for states [N, D]: [N, I] fp32.
+  at::Tensor Scores(const at::Tensor& states) const;
+
+ private:
+  model::DenseParameters parameters_;
+  DenseOptimizer optimizer_;
+  int64_t step_ = 0;  // of the last CrossEntropy
+  double learning_rate_ = 0;
+};
+
+}  // namespace mixrec::worker
