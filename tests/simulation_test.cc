@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <memory>
@@ -9,36 +10,12 @@
 #include <utility>
 #include <vector>
 
+#include "probe_actor.h"
+
 namespace mixrec::net {
 namespace {
 
-Message Text(const std::string& text) { return {Buffer::Copy(text), {}}; }
-std::string TextOf(const Message& message) { return std::string(message.head.bytes()); }
-
-// An actor made of functions, which keeps what it got.
-struct Probe : Actor {
-  struct Arrival {
-    Time time;
-    Peer from;
-    std::string text;
-  };
-  std::vector<Arrival> arrivals;
-  std::vector<Time> ticks;
-  std::function<void(Outbox*)> on_start, on_tick;
-  std::function<void(const Peer&, const std::string&, Outbox*)> on_receive;
-
-  void Start(Outbox* out) override {
-    if (on_start) on_start(out);
-  }
-  void Receive(const Peer& from, const Message& message, Outbox* out) override {
-    arrivals.push_back({out->now(), from, TextOf(message)});
-    if (on_receive) on_receive(from, arrivals.back().text, out);
-  }
-  void Tick(Outbox* out) override {
-    ticks.push_back(out->now());
-    if (on_tick) on_tick(out);
-  }
-};
+using Probe = ProbeActor;
 
 Probe* AddProbe(Simulation* net, const Peer& name, std::unique_ptr<Probe> probe = nullptr) {
   if (probe == nullptr) probe = std::make_unique<Probe>();
@@ -48,16 +25,7 @@ Probe* AddProbe(Simulation* net, const Peer& name, std::unique_ptr<Probe> probe 
 }
 
 void Send(Simulation* net, const Peer& from, const Peer& to, const std::string& text) {
-  net->Post(from, [=](Outbox* out) { out->Send(to, Text(text)); });
-}
-
-// Answers everything.
-std::unique_ptr<Probe> Echo() {
-  auto probe = std::make_unique<Probe>();
-  probe->on_receive = [](const Peer& from, const std::string& text, Outbox* out) {
-    out->Send(from, Text("echo " + text));
-  };
-  return probe;
+  net->Post(from, [=](Outbox* out) { out->Send(to, TextMessage(text)); });
 }
 
 // A hundred numbered messages from a to b under the given misfortunes.
@@ -124,7 +92,7 @@ TEST(Simulation, TheHistoryKnowsTheBytes) {
 TEST(Simulation, AnAnswerReachesTheLifeThatAskedAndComesFromWhomItAsked) {
   Simulation net(1);
   Probe* a = AddProbe(&net, "a");
-  net.Add("b", Echo());
+  net.Add("b", EchoActor());
   Send(&net, "a", "b", "hello");
   net.RunUntil(kSecond);
   ASSERT_EQ(a->arrivals.size(), 1u);
@@ -135,9 +103,9 @@ TEST(Simulation, AnAnswerReachesTheLifeThatAskedAndComesFromWhomItAsked) {
 TEST(Simulation, WhatADeadActorSentArrivesButTheAnswerDoesNotReachItsNextLife) {
   Simulation net(1);
   AddProbe(&net, "a");
-  auto echo = Echo();
+  auto echo = EchoActor();
   Probe* b = AddProbe(&net, "b", std::move(echo));
-  net.Post("a", [&](Outbox* out) { out->Send("b", Text("last words")); });
+  net.Post("a", [&](Outbox* out) { out->Send("b", TextMessage("last words")); });
   net.Step();
   net.Kill("a");
   EXPECT_FALSE(net.Alive("a"));
@@ -155,7 +123,7 @@ TEST(Simulation, APausedActorGetsItsMessagesAndTicksAfterContinue) {
   AddProbe(&net, "a");
   auto probe = std::make_unique<Probe>();
   probe->on_start = [](Outbox* out) { out->WakeAt(kSecond); };
-  probe->on_receive = [](const Peer&, const std::string&, Outbox* out) { out->WakeAt(kSecond); };
+  probe->on_receive = [](const Peer&, const Message&, Outbox* out) { out->WakeAt(kSecond); };
   Probe* b = AddProbe(&net, "b", std::move(probe));
   net.Pause("b");
   Send(&net, "a", "b", "1");
@@ -238,7 +206,7 @@ TEST(Simulation, AStoppedActorSendsItsLastMessagesAndIsGone) {
   Probe* a = AddProbe(&net, "a");
   auto probe = std::make_unique<Probe>();
   probe->on_start = [](Outbox* out) {
-    out->Send("a", Text("bye"));
+    out->Send("a", TextMessage("bye"));
     out->Stop();
   };
   net.Add("b", std::move(probe));
@@ -250,7 +218,7 @@ TEST(Simulation, AStoppedActorSendsItsLastMessagesAndIsGone) {
 TEST(Simulation, AScriptRunsAtItsTimeAndAPredicateEndsTheRun) {
   Simulation net(1);
   Probe* a = AddProbe(&net, "a");
-  net.At(kSecond, [&] { net.Post("a", [](Outbox* out) { out->Send("a", Text("now")); }); });
+  net.At(kSecond, [&] { net.Post("a", [](Outbox* out) { out->Send("a", TextMessage("now")); }); });
   EXPECT_TRUE(net.RunUntil([&] { return !a->arrivals.empty(); }, 2 * kSecond));
   EXPECT_GE(net.now(), kSecond);
   EXPECT_FALSE(net.RunUntil([] { return false; }, 3 * kSecond));
