@@ -1,6 +1,7 @@
 #include "data/block_file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -107,13 +108,16 @@ absl::StatusOr<BlockFileWriter> BlockFileWriter::Open(const std::string& path,
                                                       const BlockFileIdentity& identity) {
   CHECK_EQ(identity.kind.size(), kKindLength);
   const std::string part = PartPath(path);
+  BlockFileWriter writer(path, ::open(part.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666));
+  if (writer.file_ < 0) return WriteFailure(part);
+  if (::flock(writer.file_, LOCK_EX | LOCK_NB) != 0) {
+    return FailureError(part, " is in use by another process; wait for it, or stop it");
+  }
   WholePart whole;
-  if (PathExists(part)) {
+  {
     MIXREC_ASSIGN_OR_RETURN(const MappedFile old, MappedFile::Open(part));
     whole = WholeBlocks(old.bytes(), identity);
   }
-  BlockFileWriter writer(path, ::open(part.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666));
-  if (writer.file_ < 0) return WriteFailure(part);
   if (::ftruncate(writer.file_, static_cast<off_t>(whole.bytes)) != 0 ||
       ::lseek(writer.file_, 0, SEEK_END) < 0) {
     return WriteFailure(part);

@@ -24,7 +24,7 @@ struct BlockFileIdentity {
 class BlockFileWriter {
  public:
   // Goes on with PATH.part when that belongs to the same identity; what is there otherwise, and a
-  // half-written last block, is dropped.
+  // half-written last block, is dropped. FailureError while another process writes it.
   static absl::StatusOr<BlockFileWriter> Open(const std::string& path,
                                               const BlockFileIdentity& identity);
   BlockFileWriter(BlockFileWriter&& other) noexcept;

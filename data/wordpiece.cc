@@ -81,6 +81,7 @@ absl::StatusOr<WordPieceTokenizer> WordPieceTokenizer::FromTokens(std::vector<st
   tokenizer.tokens_ = std::move(tokens);
   for (size_t id = 0; id < tokenizer.tokens_.size(); ++id) {
     std::string_view text = tokenizer.tokens_[id];
+    if (!IsUtf8(text)) return DataError("token ", id, " is not UTF-8");
     const bool following = text.size() > 2 && text.substr(0, 2) == kContinuation;
     if (following) text.remove_prefix(kContinuation.size());
     (following ? tokenizer.following_ : tokenizer.first_)[text] = static_cast<int32_t>(id);

@@ -26,7 +26,7 @@ class WordPieceTokenizer {
   // when that file is there. DataError names the file and what is wrong.
   static absl::StatusOr<WordPieceTokenizer> Load(const std::string& folder);
   // Token i has the id i; a later one of the same text wins. DataError when [UNK], [CLS] or [SEP]
-  // is missing.
+  // is missing, or a token is not UTF-8.
   static absl::StatusOr<WordPieceTokenizer> FromTokens(std::vector<std::string> tokens,
                                                        WordPieceOptions options = {});
 
@@ -40,6 +40,8 @@ class WordPieceTokenizer {
 
   int32_t vocab_size() const { return static_cast<int32_t>(tokens_.size()); }
   const std::string& token(int32_t id) const { return tokens_[static_cast<size_t>(id)]; }
+  const std::vector<std::string>& tokens() const { return tokens_; }
+  bool lower_case() const { return options_.lower_case; }
 
  private:
   using Index = std::unordered_map<std::string_view, int32_t>;  // views into tokens_

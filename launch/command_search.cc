@@ -23,6 +23,9 @@ absl::StatusOr<bo_driver::Study> OpenStudy(const Materials& materials, const Run
                       {"backbone", materials.backbone.content_hash},
                       {"trial_epochs", StrCat(FLAGS_trial_epochs)},
                       {"bo_fraction", StrCat(FLAGS_bo_fraction)}};
+  if (materials.hard_samples != nullptr) {
+    options.settings["hard_samples"] = materials.hard_samples->content_hash();
+  }
   return bo_driver::Study::OpenOrCreate(run.path(), options);
 }
 
@@ -117,6 +120,7 @@ absl::Status RunSearch(const Invocation& invocation) {
     return absl::OkStatus();
   }
   MIXREC_RETURN_IF_ERROR(RequireFlag("out", FLAGS_out));
+  MIXREC_RETURN_IF_ERROR(LoadHardSamplesInto(materials.get()));
   MIXREC_RETURN_IF_ERROR(LoadBackboneInto(materials.get()));
   MIXREC_ASSIGN_OR_RETURN(RunFolder run, OpenRun(invocation, *materials));
   return run.Close(Search(invocation, materials.get(), &run));

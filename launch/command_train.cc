@@ -43,6 +43,7 @@ absl::Status RunTrain(const Invocation& invocation) {
     return absl::OkStatus();
   }
   MIXREC_RETURN_IF_ERROR(RequireFlag("out", FLAGS_out));
+  MIXREC_RETURN_IF_ERROR(LoadHardSamplesInto(materials.get()));
   MIXREC_RETURN_IF_ERROR(LoadBackboneInto(materials.get()));
   MIXREC_ASSIGN_OR_RETURN(RunFolder run, OpenRun(invocation, *materials));
   return run.Close(Train(invocation, materials.get(), &run));

@@ -8,6 +8,7 @@ namespace mixrec::launch {
 
 absl::Status RunSynth(const Invocation& invocation);
 absl::Status RunPretrain(const Invocation& invocation);
+absl::Status RunMine(const Invocation& invocation);
 absl::Status RunSearch(const Invocation& invocation);
 absl::Status RunTrain(const Invocation& invocation);
 absl::Status RunEvaluate(const Invocation& invocation);

@@ -51,14 +51,16 @@ std::map<std::string_view, FlagRange> Ranges() {
       {"warmup_fraction", Share(false)},
       {"dropout", Share(false)},
       {"bo_fraction", Share(true)},
+      {"top_fraction", Share(true)},
+      {"bert_tokens", AtLeast(2)},
       {"lr", Positive()},
       {"tau", Positive()},
       {"seconds", Positive()},
       {"mean_length", AtLeast(5)},
   };
-  for (std::string_view name :
-       {"seed", "threads", "simulate_preemption", "heads", "ffn", "n_cl", "clip_norm",
-        "weight_decay", "lambda_align", "lambda_cl", "lambda_cf", "instance", "epochs"}) {
+  for (std::string_view name : {"seed", "threads", "simulate_preemption", "heads", "ffn", "n_cl",
+                                "clip_norm", "weight_decay", "max_neighbours", "lambda_align",
+                                "lambda_cl", "lambda_cf", "instance", "epochs"}) {
     ranges[name] = AtLeast(0);
   }
   for (std::string_view name : {"keep_last",     "min_item_interactions",
@@ -71,7 +73,8 @@ std::map<std::string_view, FlagRange> Ranges() {
                                 "n_s",           "k",
                                 "trials",        "trial_epochs",
                                 "groups",        "evaluations",
-                                "steps",         "seeds"}) {
+                                "steps",         "seeds",
+                                "mf_dim",        "mf_iterations"}) {
     ranges[name] = AtLeast(1);
   }
   return ranges;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "launch/flags.h"
+#include "launch/flags_mine.h"
 #include "launch/logging.h"
 
 namespace mixrec::launch {
@@ -61,6 +62,13 @@ absl::Status LoadBackboneInto(Materials* materials) {
   return absl::OkStatus();
 }
 
+absl::Status LoadHardSamplesInto(Materials* materials) {
+  if (FLAGS_hard_samples.empty()) return absl::OkStatus();
+  MIXREC_ASSIGN_OR_RETURN(materials->hard_samples,
+                          data::MinedHardSamples::Load(FLAGS_hard_samples, materials->dataset));
+  return absl::OkStatus();
+}
+
 absl::Status LoadCatalogueInto(const std::string& folder, Materials* materials) {
   const std::string cache = folder.empty() ? "" : StrCat(folder, "/catalogue.cache");
   MIXREC_ASSIGN_OR_RETURN(materials->catalogue,
@@ -74,6 +82,7 @@ worker::TrainInputs InputsOf(const Materials& materials) {
   inputs.dataset = &materials.dataset;
   inputs.catalogue = &materials.catalogue;
   inputs.backbone = &materials.backbone;
+  inputs.hard_samples = materials.hard_samples.get();
   return inputs;
 }
 
@@ -87,6 +96,9 @@ RunRequest RequestOf(const Invocation& invocation, const Materials& materials) {
       {"data", {FLAGS_data, materials.dataset.content_hash()}},
       {"backbone", {FLAGS_backbone, materials.backbone.content_hash}},
       {"tokenizer", {materials.tokenizer_folder, materials.tokenizer->content_hash()}}};
+  if (materials.hard_samples != nullptr) {
+    request.inputs["hard_samples"] = {FLAGS_hard_samples, materials.hard_samples->content_hash()};
+  }
   request.resume = FLAGS_resume;
   request.resume_allow = FLAGS_resume_allow;
   return request;

@@ -9,6 +9,7 @@
 #include "common/status.h"
 #include "data/catalogue.h"
 #include "data/dataset.h"
+#include "data/mined_hard_samples.h"
 #include "data/tokenizer.h"
 #include "launch/options.h"
 #include "launch/program.h"
@@ -24,10 +25,11 @@ struct Materials {
   data::Dataset dataset;
   std::unique_ptr<data::Tokenizer> tokenizer;
   std::string tokenizer_folder;
-  model::OptConfig config;      // of the backbone
-  model::ModelOptions options;  // validated against it
-  model::Backbone backbone;     // after LoadBackboneInto
-  data::Catalogue catalogue;    // after LoadCatalogueInto
+  model::OptConfig config;                               // of the backbone
+  model::ModelOptions options;                           // validated against it
+  model::Backbone backbone;                              // after LoadBackboneInto
+  data::Catalogue catalogue;                             // after LoadCatalogueInto
+  std::unique_ptr<data::MinedHardSamples> hard_samples;  // after LoadHardSamplesInto; may be null
 };
 
 // Data, tokenizer and the backbone's configuration, checked against each other; prints what the
@@ -36,6 +38,9 @@ absl::StatusOr<std::unique_ptr<Materials>> LoadMaterials(std::ostream* out);
 
 // The weights, onto the device.
 absl::Status LoadBackboneInto(Materials* materials);
+
+// The mined sets of --hard_samples, if it names any.
+absl::Status LoadHardSamplesInto(Materials* materials);
 
 // The tokenised catalogue, through FOLDER/catalogue.cache (no cache for an empty folder).
 absl::Status LoadCatalogueInto(const std::string& folder, Materials* materials);

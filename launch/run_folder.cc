@@ -226,19 +226,13 @@ absl::StatusOr<Json> ReadRunRecord(const std::string& folder) {
 }
 
 bool IsPartOfConfig(const std::string& verb, const std::string& flag) {
-  static constexpr const char* kFree[] = {"out",
-                                          "data",
-                                          "backbone",
-                                          "tokenizer",
-                                          "device",
-                                          "threads",
-                                          "log_level",
-                                          "resume",
-                                          "resume_allow",
-                                          "dry_run",
-                                          "tensorboard",
-                                          "keep_last",
-                                          "simulate_preemption"};
+  static constexpr const char* kFree[] = {"out",          "data",
+                                          "backbone",     "tokenizer",
+                                          "hard_samples", "device",
+                                          "threads",      "log_level",
+                                          "resume",       "resume_allow",
+                                          "dry_run",      "tensorboard",
+                                          "keep_last",    "simulate_preemption"};
   for (const char* name : kFree) {
     if (flag == name) return false;
   }

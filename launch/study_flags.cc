@@ -16,7 +16,7 @@ bool BelongsToOneStart(const std::string& flag) {
 }
 
 bool IsPath(const std::string& flag) {
-  return flag == "data" || flag == "backbone" || flag == "tokenizer";
+  return flag == "data" || flag == "backbone" || flag == "tokenizer" || flag == "hard_samples";
 }
 
 }  // namespace

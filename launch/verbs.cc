@@ -26,7 +26,8 @@ FlagGroup ModelGroup(bool with_architecture) {
 }
 
 FlagGroup LossGroup() {
-  return {"Losses", {"lambda_align", "lambda_cl", "lambda_cf", "tau", "n_s", "n_cl"}};
+  return {"Losses",
+          {"lambda_align", "lambda_cl", "lambda_cf", "tau", "n_s", "n_cl", "hard_samples"}};
 }
 
 FlagGroup OptimiserGroup(bool with_epochs) {
@@ -83,6 +84,25 @@ Verb Pretrain() {
        {"weight_decay", "0.1"},
        {"clip_norm", "1"},
        {"dropout", "0.1"}}};
+}
+
+Verb Mine() {
+  return {"mine",
+          "--data=DIR --bert=DIR --out=DIR",
+          "find every item's hard samples, and vectors for distillation",
+          "Hard samples are the nearest items by BERT's vectors and by matrix factorisation that "
+          "never co-occur with the item. Writes DIR/hard_samples.bin for --hard_samples of train "
+          "and search; a stopped mining goes on with the same command. --vectors_out=FILE writes "
+          "what `mixrec pretrain --distill=FILE` needs instead of an encoder.",
+          {{"Data",
+            {"data", "item_fields", "title_field", "min_item_interactions", "description_field",
+             "extra_text"}},
+           {"Mining",
+            {"bert", "bert_tokens", "mf_dim", "mf_iterations", "top_fraction", "max_neighbours",
+             "seed"}},
+           {"Output", {"out", "vectors_out"}},
+           MachineGroup()},
+          {}};
 }
 
 Verb Search() {
@@ -205,7 +225,7 @@ Flag DescribeFlag(const std::string& name) {
 }  // namespace
 
 std::vector<Verb> Verbs() {
-  return {Synth(),     Pretrain(), Search(),    Train(),   Evaluate(),
+  return {Synth(),     Pretrain(), Mine(),      Search(),  Train(), Evaluate(),
           Recommend(), Export(),   BenchStep(), BenchBo(), Doctor()};
 }
 

@@ -90,6 +90,16 @@ TEST(MinedHardSamples, APartOfOtherSettingsIsNotContinued) {
   EXPECT_EQ(Load(path, dataset)->SetOf(0), sets[0]);
 }
 
+TEST(MinedHardSamples, TwoWritersDoNotMeet) {
+  const std::string path = TestFolder() + "/sets";
+  const Dataset dataset = Items(20);
+  const auto first = HardSampleWriter::Open(path, dataset, 8, "{}");
+  ASSERT_TRUE(first.ok());
+  const absl::Status second = HardSampleWriter::Open(path, dataset, 8, "{}").status();
+  EXPECT_EQ(ExitCodeOf(second), kExitFailure);
+  EXPECT_THAT(second.message(), HasSubstr("in use"));
+}
+
 TEST(MinedHardSamples, DamageAnywhereIsADataError) {
   const std::string folder = TestFolder();
   const Dataset dataset = Items(20);

@@ -118,6 +118,8 @@ TEST(WordPiece, AVocabularyWithoutSpecialTokensIsNamed) {
   EXPECT_EQ(ExitCodeOf(status), kExitData);
   EXPECT_THAT(status.message(), HasSubstr("vocab.txt"));
   EXPECT_THAT(status.message(), HasSubstr("[SEP]"));
+  ASSERT_TRUE(WriteFileAtomic(folder + "/vocab.txt", "[SEP]\na\xFF\n[UNK]\n[CLS]\n").ok());
+  EXPECT_THAT(WordPieceTokenizer::Load(folder).status().message(), HasSubstr("UTF-8"));
 }
 
 TEST(WordPiece, AnyBytesAreAccepted) {

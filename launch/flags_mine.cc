@@ -1,0 +1,26 @@
+// Flags of `mixrec mine`, of mined hard samples and of distillation.
+#include <gflags/gflags.h>
+
+DEFINE_string(hard_samples, "",
+              "File of hard samples that `mixrec mine` wrote, the negatives of the contrastive "
+              "loss; empty: random items that never co-occur");
+DEFINE_string(bert, "",
+              "Folder of a BertModel in the Hugging Face layout (config.json, vocab.txt, weights)");
+DEFINE_int64(bert_tokens, 128, "Tokens of a text that BERT reads, [CLS] and [SEP] included");
+DEFINE_int64(mf_dim, 1000, "Dimensions of the matrix factorisation");
+DEFINE_int64(mf_iterations, 6, "Subspace iterations of the matrix factorisation");
+DEFINE_double(top_fraction, 0.005,
+              "Share of the items that are an item's nearest in text space, and likewise in the "
+              "space of the matrix factorisation");
+DEFINE_int64(max_neighbours, 0,
+             "At most so many nearest items in each space, whatever --top_fraction says; 0 for no "
+             "limit");
+DEFINE_string(vectors_out, "",
+              "File to write for distillation: BERT vectors of the items' texts and BERT's word "
+              "vectors, in fp16");
+DEFINE_string(description_field, "description",
+              "Column of *.item that is added to an item's sentence for --vectors_out, whose "
+              "vectors are the mean of both forms; empty for none");
+DEFINE_string(extra_text, "",
+              "Files with one more text a line, separated by commas, for --vectors_out and "
+              "pre-training");

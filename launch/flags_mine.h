@@ -1,0 +1,15 @@
+// The flags of `mixrec mine`, of mined hard samples and of distillation (launch/flags_mine.cc).
+#pragma once
+
+#include <gflags/gflags_declare.h>
+
+DECLARE_string(hard_samples);
+DECLARE_string(bert);
+DECLARE_int64(bert_tokens);
+DECLARE_int64(mf_dim);
+DECLARE_int64(mf_iterations);
+DECLARE_double(top_fraction);
+DECLARE_int64(max_neighbours);
+DECLARE_string(vectors_out);
+DECLARE_string(description_field);
+DECLARE_string(extra_text);

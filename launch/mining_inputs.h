@@ -1,0 +1,20 @@
+// What `mixrec mine` works on, as its flags say.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "common/status.h"
+#include "data/dataset.h"
+#include "mining/distillation.h"
+
+namespace mixrec::launch {
+
+// The lines of the files of --extra_text that are not blank, invalid UTF-8 repaired.
+absl::StatusOr<std::vector<std::string>> ReadExtraText();
+
+// The items' sentences with their longer forms, then the extra texts.
+absl::StatusOr<std::vector<mining::DistillationText>> DistillationTexts(
+    const data::Dataset& dataset);
+
+}  // namespace mixrec::launch
