@@ -2,8 +2,6 @@
 
 #include <cmath>
 
-#include "common/log.h"
-
 namespace mixrec::ps {
 namespace {
 
@@ -22,19 +20,6 @@ void AdagradSpan(float epsilon, float learning_rate, int64_t size, const float* 
 }
 
 }  // namespace
-
-std::vector<std::string> MomentNames(Optimizer kind) {
-  switch (kind) {
-    case Optimizer::kSgd:
-      return {};
-    case Optimizer::kAdagrad:
-      return {"sum_of_squares"};
-    case Optimizer::kAdamW:
-      return {"first_moment", "second_moment"};
-  }
-  LOG(FATAL) << "optimiser " << static_cast<int>(kind);
-  return {};
-}
 
 tensor::AdamWOptions AdamWOptionsOf(const OptimizerOptions& options) {
   return {options.beta1, options.beta2, options.epsilon, options.weight_decay};

@@ -5,17 +5,12 @@
 
 #include <array>
 #include <cstdint>
-#include <string>
-#include <vector>
 
+#include "ps/moments.h"
 #include "ps/protocol.h"
 #include "tensor/optimizer.h"
 
 namespace mixrec::ps {
-
-// The optimiser's state of a row under the names that checkpoints give it, in the order in which it
-// follows the values: none (SGD); sum_of_squares (Adagrad); first_moment, second_moment (AdamW).
-std::vector<std::string> MomentNames(Optimizer kind);
 
 tensor::AdamWOptions AdamWOptionsOf(const OptimizerOptions& options);
 

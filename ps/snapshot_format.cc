@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "ps/row_optimizer.h"
+#include "ps/moments.h"
 
 namespace mixrec::ps {
 namespace {

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "common/log.h"
+#include "ps/moments.h"
 #include "ps/row_optimizer.h"
 #include "tensor/initial_rows.h"
 

@@ -1,6 +1,6 @@
 // A table's rows as named tensors and as bytes: for checkpoints, snapshots and backups.
 #include "common/log.h"
-#include "ps/row_optimizer.h"
+#include "ps/moments.h"
 #include "ps/table.h"
 
 namespace mixrec::ps {

@@ -226,6 +226,24 @@ TEST(Vocabulary, ADivergedStateIsSeenInTheLoss) {
   EXPECT_TRUE(std::isfinite(result.entropies[4].item<float>()));
 }
 
+TEST(Vocabulary, APieceWithoutStatesChangesNothing) {
+  for (const bool dense : {true, false}) {
+    const Sampling sampling{dense ? 0 : 20, false};
+    Shards shards(Spec(dense), Even(2)), without(Spec(dense), Even(2));
+    const Batch batch = MakeBatch(16);
+    const at::Tensor none = at::empty({0, kWidth});
+    for (Shards* of : {&shards, &without}) {
+      of->Backward(of->Softmax(batch.states, batch.labels, sampling), batch.weights, sampling);
+    }
+    shards.Backward(shards.Softmax(none, {}, sampling), at::empty({0}), sampling);
+    shards.Step(1e-2);
+    without.Step(1e-2);
+    EXPECT_TRUE(at::equal(shards.Values(0), without.Values(0)));
+    EXPECT_EQ(shards.vocabularies[0]->TopK(none, 3, {}).first.size(0), 0);
+    EXPECT_EQ(shards.vocabularies[0]->CountAhead(none, {}, at::empty({0}), {}).numel(), 0);
+  }
+}
+
 TEST(CombineSoftmax, AnswersThatContradictEachOtherAreRefused) {
   Shards shards(Spec(true), Even(2));
   const Batch batch = MakeBatch(9);
