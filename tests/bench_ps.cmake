@@ -1,0 +1,1 @@
+mixrec_test(zmq_ceiling_test ROOMS bench_zmq)
