@@ -5,86 +5,14 @@
 
 #include <csignal>
 #include <filesystem>
-#include <fstream>
-#include <memory>
-#include <numeric>
+#include <utility>
 #include <vector>
 
-#include "ps/snapshot_file.h"
+#include "snapshot_fixture.h"
 #include "test_folder.h"
 
 namespace mixrec::ps {
 namespace {
-
-TableSpec ItemSpec(int64_t rows = 9001) {
-  TableSpec spec;
-  spec.name = "item_proj";
-  spec.rows = rows;
-  spec.parts = {{"item_proj.weight", 6, 0.02}, {"item_proj.bias", 1, 0}};
-  spec.partition = Partition::kRanges;
-  spec.dense = true;
-  spec.seed = 3;
-  return spec;
-}
-
-TableSpec UserSpec(int64_t rows = 9001) {
-  TableSpec spec;
-  spec.name = "cf.user";
-  spec.rows = rows;
-  spec.parts = {{"cf.user_gmf.weight", 3, 0.1}, {"cf.user_mlp.weight", 2, 0.1}};
-  spec.seed = 3;
-  return spec;
-}
-
-std::vector<int32_t> LocalIds(const Table& table) {
-  std::vector<int32_t> ids;
-  for (int64_t i = 0; i < table.layout().local_rows(); ++i) {
-    ids.push_back(static_cast<int32_t>(table.layout().RowOf(i)));
-  }
-  return ids;
-}
-
-// Two steps whose gradients depend on the row alone: the same for any number of shards.
-void Train(Table* table) {
-  const std::vector<int32_t> ids = LocalIds(*table);
-  const at::Tensor rows =
-      at::tensor(at::ArrayRef<int32_t>(ids), at::kInt).to(at::kFloat).unsqueeze(1);
-  for (const double step : {1.0, 2.0}) {
-    if (table->spec().dense) {
-      table->StepAll({(rows * step).sin().expand({-1, 6}).contiguous(), (rows * step).cos()}, 0.1);
-    } else {
-      table->PushRows(ids, (rows * step).sin().expand({-1, 5}), 0.1);
-    }
-  }
-}
-
-struct Shard {
-  Shard(BucketRange range, int64_t rows) : buckets(range) {
-    for (const TableSpec& spec : {ItemSpec(rows), UserSpec(rows)}) {
-      tables.push_back(std::make_unique<Table>(spec, range, at::kCPU));
-    }
-  }
-  SnapshotContent Content(int64_t step) const {
-    return {step, buckets, {tables[0].get(), tables[1].get()}};
-  }
-  BucketRange buckets;
-  std::vector<std::unique_ptr<Table>> tables;
-};
-
-std::vector<Shard> MakeShards(int64_t count, int64_t rows = 9001) {
-  std::vector<Shard> shards;
-  for (int64_t s = 0; s < count; ++s) shards.emplace_back(EvenBuckets(s, count), rows);
-  return shards;
-}
-
-absl::Status Save(const std::string& folder, int64_t step, const std::vector<Shard>& shards) {
-  std::vector<Saved> files;
-  for (const Shard& shard : shards) {
-    MIXREC_ASSIGN_OR_RETURN(Saved saved, WriteSnapshotFile(folder, shard.Content(step)));
-    files.push_back(std::move(saved));
-  }
-  return WriteSnapshotManifest(folder, step, files);
-}
 
 bool SameState(const Table& a, const Table& b) {
   const auto state = [](const Table& table) {
@@ -228,78 +156,6 @@ TEST(Snapshot, ForAnotherTableIsRefused) {
   spec.name = "cf.item";
   Table unknown(spec, {}, at::kCPU);
   EXPECT_FALSE(ReadSnapshotTable(folder, &unknown).ok());
-}
-
-// A small snapshot of one file, and its bytes.
-struct SmallSnapshot {
-  SmallSnapshot() : folder(TestFolder()) {
-    EXPECT_TRUE(Save(folder, 1, MakeShards(1, 4)).ok());
-    for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-      if (entry.path().extension() == ".bin") path = entry.path().string();
-    }
-    bytes = *ReadFile(path);
-    manifest = *ReadFile(folder + "/" + kSnapshotManifest);
-  }
-  std::string folder, path, bytes, manifest;
-};
-
-// Unlike WriteFileAtomic it does not wait for the disk.
-void Overwrite(const std::string& path, const std::string& bytes) {
-  std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
-}
-
-// As CheckSnapshot, without a disk: the bytes where a file's would be.
-absl::Status CheckBytes(const std::string& bytes) {
-  MIXREC_ASSIGN_OR_RETURN(const SnapshotFile file, SnapshotFile::Open(bytes, "file"));
-  return file.CheckRows();
-}
-
-TEST(Snapshot, CutOffAnywhereIsNeverLoaded) {
-  const SmallSnapshot snapshot;
-  ASSERT_TRUE(CheckBytes(snapshot.bytes).ok());
-  for (size_t size = 0; size < snapshot.bytes.size(); ++size) {
-    const absl::Status status = CheckBytes(snapshot.bytes.substr(0, size));
-    ASSERT_TRUE(absl::IsDataLoss(status)) << size << " bytes: " << status;
-  }
-  EXPECT_TRUE(absl::IsDataLoss(CheckBytes(snapshot.bytes + std::string(8, '\0'))));
-  for (const size_t size : {size_t{0}, snapshot.bytes.size() / 2, snapshot.bytes.size() - 1}) {
-    Overwrite(snapshot.path, snapshot.bytes.substr(0, size));
-    EXPECT_TRUE(absl::IsDataLoss(CheckSnapshot(snapshot.folder)));
-  }
-}
-
-TEST(Snapshot, WithAnyBitFlippedIsNeverLoaded) {
-  const SmallSnapshot snapshot;
-  std::string bytes = snapshot.bytes;
-  for (size_t i = 0; i < bytes.size(); ++i) {
-    const char bit = static_cast<char>(1 << (i % 8));
-    bytes[i] = static_cast<char>(bytes[i] ^ bit);
-    ASSERT_TRUE(absl::IsDataLoss(CheckBytes(bytes))) << "byte " << i;
-    bytes[i] = static_cast<char>(bytes[i] ^ bit);
-  }
-}
-
-TEST(Snapshot, ADamagedManifestIsRefused) {
-  const SmallSnapshot snapshot;
-  const std::string path = snapshot.folder + "/" + kSnapshotManifest;
-  for (size_t i = 0; i < snapshot.manifest.size(); ++i) {
-    if (std::isspace(snapshot.manifest[i]) != 0) continue;
-    std::string damaged = snapshot.manifest;
-    damaged[i] = static_cast<char>(damaged[i] ^ 1);
-    Overwrite(path, damaged);
-    ASSERT_TRUE(absl::IsDataLoss(CheckSnapshot(snapshot.folder))) << damaged;
-    Overwrite(path, snapshot.manifest.substr(0, i));
-    ASSERT_TRUE(absl::IsDataLoss(CheckSnapshot(snapshot.folder))) << i << " bytes";
-  }
-}
-
-TEST(Snapshot, AManifestMayNotPointOutside) {
-  const SmallSnapshot snapshot;
-  const std::string path = snapshot.folder + "/" + kSnapshotManifest;
-  std::string outside = snapshot.manifest;
-  outside.replace(outside.find("rows-"), 5, "../x-");
-  Overwrite(path, outside);
-  EXPECT_TRUE(absl::IsDataLoss(CheckSnapshot(snapshot.folder)));
 }
 
 TEST(Snapshot, AFullDiskLeavesTheOldOneAndNamesTheFolder) {
