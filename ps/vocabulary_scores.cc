@@ -1,8 +1,9 @@
 // Ranks and retrieval over a shard's rows.
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <optional>
 
 #include "common/log.h"
 #include "ps/best_rows.h"
@@ -13,20 +14,23 @@ namespace {
 
 constexpr int64_t kMostStates = 1024;
 
-// Sorted, distinct local rows that state n excludes.
-std::vector<int64_t> ExcludedRows(const RowLayout& layout, const Exclusions& excluded, int64_t n) {
-  std::vector<int64_t> rows;
-  if (excluded.offsets.empty()) return rows;
-  const auto first = static_cast<size_t>(excluded.offsets[static_cast<size_t>(n)]);
-  const auto last = static_cast<size_t>(excluded.offsets[static_cast<size_t>(n) + 1]);
-  for (size_t i = first; i < last; ++i) {
-    const int32_t id = excluded.ids[i];
-    if (id < 0 || id >= layout.rows() || layout.LocalOf(id) < 0) continue;
-    rows.push_back(layout.LocalOf(id));
+// Sorted, distinct local rows that each of `states` states excludes.
+std::vector<std::vector<int64_t>> ExcludedRows(const RowLayout& layout, const Exclusions& excluded,
+                                               int64_t states) {
+  std::vector<std::vector<int64_t>> lists(static_cast<size_t>(states));
+  if (excluded.offsets.empty()) return lists;
+  CHECK_EQ(excluded.offsets.size(), lists.size() + 1);
+  for (size_t n = 0; n < lists.size(); ++n) {
+    std::vector<int64_t>& rows = lists[n];
+    for (int32_t i = excluded.offsets[n]; i < excluded.offsets[n + 1]; ++i) {
+      const int32_t id = excluded.ids[static_cast<size_t>(i)];
+      if (id < 0 || id >= layout.rows() || layout.LocalOf(id) < 0) continue;
+      rows.push_back(layout.LocalOf(id));
+    }
+    std::sort(rows.begin(), rows.end());
+    rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
   }
-  std::sort(rows.begin(), rows.end());
-  rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
-  return rows;
+  return lists;
 }
 
 // Whether a row ranks before a target; NaN counts against the target, whoever has it.
@@ -40,6 +44,13 @@ int32_t CountAheadIn(const float* scores, int64_t size, int64_t smaller, float t
   for (int64_t j = 0; j < smaller; ++j) count += scores[j] < target ? 0 : 1;
   for (int64_t j = smaller; j < size; ++j) count += scores[j] <= target ? 0 : 1;
   return count;
+}
+
+template <typename Visit>
+void ForStates(int64_t states, Visit visit) {
+  at::parallel_for(0, states, 16, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) visit(i);
+  });
 }
 
 }  // namespace
@@ -87,9 +98,10 @@ at::Tensor Vocabulary::CountAhead(const at::Tensor& states, const std::vector<in
   const at::Tensor given = target_scores.contiguous();
   at::Tensor result = at::zeros({states.size(0)}, at::kInt);
   auto* counts = result.data_ptr<int32_t>();
+  const auto without = ExcludedRows(layout, excluded, states.size(0));
   ForScores(states, [&](int64_t first, const at::Tensor& scores, int64_t state) {
     const int64_t size = scores.size(1);
-    for (int64_t i = 0; i < scores.size(0); ++i) {
+    ForStates(scores.size(0), [&](int64_t i) {
       const int64_t n = state + i;
       const float* row = scores.data_ptr<float>() + i * size;
       const float target = given.data_ptr<float>()[n];
@@ -101,10 +113,10 @@ at::Tensor Vocabulary::CountAhead(const at::Tensor& states, const std::vector<in
         if (Ahead(row[local - first], target, local < place)) --counts[n];
       };
       uncount(place);
-      for (const int64_t local : ExcludedRows(layout, excluded, n)) {
+      for (const int64_t local : without[static_cast<size_t>(n)]) {
         if (local != place) uncount(local);
       }
-    }
+    });
   });
   return result;
 }
@@ -115,9 +127,10 @@ std::pair<at::Tensor, at::Tensor> Vocabulary::TopK(const at::Tensor& states, int
   const RowLayout& layout = table_->layout();
   k = std::min(k, layout.local_rows());
   std::vector<BestRows> best(static_cast<size_t>(states.size(0)), BestRows(k));
+  const auto excluded_rows = ExcludedRows(layout, excluded, states.size(0));
   ForScores(states, [&](int64_t first, const at::Tensor& scores, int64_t state) {
-    for (int64_t i = 0; i < scores.size(0); ++i) {
-      const std::vector<int64_t> without = ExcludedRows(layout, excluded, state + i);
+    ForStates(scores.size(0), [&](int64_t i) {
+      const std::vector<int64_t>& without = excluded_rows[static_cast<size_t>(state + i)];
       BestRows& of = best[static_cast<size_t>(state + i)];
       const float* row = scores.data_ptr<float>() + i * scores.size(1);
       for (int64_t j = 0; j < scores.size(1); ++j) {
@@ -125,7 +138,7 @@ std::pair<at::Tensor, at::Tensor> Vocabulary::TopK(const at::Tensor& states, int
         if (std::binary_search(without.begin(), without.end(), first + j)) continue;
         of.Add(static_cast<int32_t>(layout.RowOf(first + j)), row[j]);
       }
-    }
+    });
   });
   return TakeLists(&best, k);
 }
