@@ -9,7 +9,10 @@
 #include "data/dataset.h"
 #include "data/tokenizer.h"
 #include "launch/commands.h"
+#include "launch/distill_inputs.h"
 #include "launch/flags.h"
+#include "launch/flags_mine.h"
+#include "launch/mining_inputs.h"
 #include "launch/options.h"
 #include "model/backbone_create.h"
 #include "model/pretrain.h"
@@ -65,8 +68,7 @@ absl::Status WriteShape(const Invocation& invocation, const std::vector<std::str
   return tokenizer ? tokenizer->Save(FLAGS_out) : absl::OkStatus();
 }
 
-absl::StatusOr<model::PretrainOptions> PretrainOptionsOfFlags() {
-  MIXREC_ASSIGN_OR_RETURN(const Compute compute, SetUpCompute());
+model::PretrainOptions PretrainOptionsOfFlags(const Compute& compute) {
   model::PretrainOptions options;
   options.hidden = FLAGS_hidden;
   options.layers = FLAGS_layers;
@@ -79,6 +81,12 @@ absl::StatusOr<model::PretrainOptions> PretrainOptionsOfFlags() {
   options.weight_decay = FLAGS_weight_decay;
   options.clip_norm = FLAGS_clip_norm;
   options.dropout = FLAGS_dropout;
+  options.offset_probability = FLAGS_offset_probability;
+  options.distill.sequences = FLAGS_distill_sequences;
+  options.distill.texts = FLAGS_distill_texts;
+  options.distill.weight = FLAGS_distill_weight;
+  options.distill.contrast_weight = FLAGS_distill_contrast;
+  options.distill.temperature = FLAGS_distill_temperature;
   options.seed = static_cast<uint64_t>(FLAGS_seed);
   options.device = compute.device;
   options.compute_dtype = compute.dtype;
@@ -88,7 +96,7 @@ absl::StatusOr<model::PretrainOptions> PretrainOptionsOfFlags() {
 
 // Pretrain with a progress line.
 absl::Status Train(const model::PretrainOptions& options, int64_t vocab_size,
-                   const std::vector<std::vector<int32_t>>& documents) {
+                   const model::PretrainInputs& inputs) {
   std::optional<Progress> progress;
   const auto on_step = [&](const model::PretrainProgress& now) {
     if (!progress) {
@@ -99,35 +107,44 @@ absl::Status Train(const model::PretrainOptions& options, int64_t vocab_size,
       progress.emplace(line);
     }
     if (!progress->IsDue(now.step)) return;
-    progress->Update(now.step,
-                     absl::StrFormat("loss %.4f | %.0f tokens/s", now.loss, now.tokens_per_second));
+    const std::string distillation =
+        inputs.targets.defined()
+            ? absl::StrFormat("distil %.4f, cosine %.3f | ", now.distill_loss, now.distill_cosine)
+            : "";
+    progress->Update(now.step, absl::StrFormat("loss %.4f | %s%.0f tokens/s", now.loss,
+                                               distillation, now.tokens_per_second));
   };
-  const absl::Status status = model::Pretrain(options, vocab_size, documents, FLAGS_out, on_step);
+  const absl::Status status = model::Pretrain(options, vocab_size, inputs, FLAGS_out, on_step);
   if (progress) progress->Finish();
   return status;
 }
 
-absl::Status PretrainOn(const Invocation& invocation, const std::vector<std::string>& texts) {
-  MIXREC_ASSIGN_OR_RETURN(const model::PretrainOptions options, PretrainOptionsOfFlags());
+absl::Status PretrainOn(const Invocation& invocation, const data::Dataset& dataset,
+                        const std::vector<std::string>& texts) {
+  MIXREC_ASSIGN_OR_RETURN(const Compute compute, SetUpCompute());
+  const model::PretrainOptions options = PretrainOptionsOfFlags(compute);
   MIXREC_ASSIGN_OR_RETURN(const data::Tokenizer tokenizer, MakeTokenizer(texts));
   MIXREC_ASSIGN_OR_RETURN(const model::OptConfig config,
                           model::PretrainConfig(options, tokenizer.vocab_size()));
-  std::vector<std::vector<int32_t>> documents;
+  model::PretrainInputs inputs;
   int64_t tokens = 0;
   for (const std::string& text : texts) {
-    documents.push_back(tokenizer.Encode(text));
-    tokens += static_cast<int64_t>(documents.back().size()) + 1;
+    inputs.documents.push_back(tokenizer.Encode(text));
+    tokens += static_cast<int64_t>(inputs.documents.back().size()) + 1;
   }
   const int64_t bytes = model::BackboneBytes(config, options.output_dtype);
   *invocation.out << "language model: hidden " << config.hidden << ", " << config.layers
                   << " layers, " << config.heads << " heads, vocabulary " << config.vocab_size
-                  << absl::StrFormat(" (%.1f MB)", bytes / 1e6) << "\ntext: " << documents.size()
-                  << " items, " << tokens << " tokens, " << model::PretrainSteps(options, tokens)
+                  << absl::StrFormat(" (%.1f MB)", bytes / 1e6) << "\ntext: " << texts.size()
+                  << " texts, " << tokens << " tokens, " << model::PretrainSteps(options, tokens)
                   << " steps" << std::endl;
   if (FLAGS_dry_run) return absl::OkStatus();
   MIXREC_RETURN_IF_ERROR(MakeFolder(FLAGS_out));
   MIXREC_RETURN_IF_ERROR(tokenizer.Save(FLAGS_out));
-  return Train(options, tokenizer.vocab_size(), documents);
+  if (!FLAGS_distill.empty()) {
+    MIXREC_RETURN_IF_ERROR(AddDistillation(dataset, texts, tokenizer, compute, &inputs));
+  }
+  return Train(options, tokenizer.vocab_size(), inputs);
 }
 
 }  // namespace
@@ -135,15 +152,17 @@ absl::Status PretrainOn(const Invocation& invocation, const std::vector<std::str
 absl::Status RunPretrain(const Invocation& invocation) {
   if (!FLAGS_dry_run) MIXREC_RETURN_IF_ERROR(RequireFlag("out", FLAGS_out));
   const bool shape = !FLAGS_shape.empty();
-  std::vector<std::string> texts;
+  data::Dataset dataset;
   if (!FLAGS_data.empty() || !shape) {
     MIXREC_RETURN_IF_ERROR(RequireFlag("data", FLAGS_data));
-    MIXREC_ASSIGN_OR_RETURN(const data::Dataset dataset,
-                            data::LoadDataset(DatasetOptionsOfFlags()));
-    texts = Sentences(dataset);
+    MIXREC_ASSIGN_OR_RETURN(dataset, data::LoadDataset(DatasetOptionsOfFlags()));
   }
+  std::vector<std::string> texts = Sentences(dataset);
+  MIXREC_ASSIGN_OR_RETURN(const std::vector<std::string> extra, ReadExtraText());
+  texts.insert(texts.end(), extra.begin(), extra.end());
   if (!shape) MIXREC_RETURN_IF_ERROR(RequireFlag("tokenizer", FLAGS_tokenizer));
-  MIXREC_RETURN_IF_ERROR(shape ? WriteShape(invocation, texts) : PretrainOn(invocation, texts));
+  MIXREC_RETURN_IF_ERROR(shape ? WriteShape(invocation, texts)
+                               : PretrainOn(invocation, dataset, texts));
   if (!FLAGS_dry_run) *invocation.out << "wrote " << FLAGS_out << std::endl;
   return absl::OkStatus();
 }

@@ -24,3 +24,18 @@ DEFINE_string(description_field, "description",
 DEFINE_string(extra_text, "",
               "Files with one more text a line, separated by commas, for --vectors_out and "
               "pre-training");
+
+DEFINE_string(distill, "",
+              "Distil a BERT sentence encoder while pre-training: the file that `mixrec mine "
+              "--vectors_out` wrote, or the encoder's folder; empty for the language model alone");
+DEFINE_bool(distill_words, true,
+            "Start the word vectors at the encoder's; needs its width as --hidden");
+DEFINE_int64(distill_sequences, 96, "Sequences of texts with [SEQ] that a step distils");
+DEFINE_int64(distill_texts, 3, "Texts of such a sequence");
+DEFINE_double(distill_weight, 4, "Weight of 1 - cosine to the encoder's vector");
+DEFINE_double(distill_contrast, 1,
+              "Weight of finding the encoder's vector among those of the step");
+DEFINE_double(distill_temperature, 0.07, "Temperature of that search");
+DEFINE_double(offset_probability, 0.5,
+              "Probability that a training sequence starts at a random position, so that positions "
+              "beyond --context are trained too");

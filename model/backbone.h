@@ -44,8 +44,11 @@ struct Backbone {
   at::Tensor position_embedding;              // [max_positions + 2, D]; row = position + 2
   at::Tensor project_in, project_out;         // [D, W], [W, D]; undefined when W == D
   at::Tensor final_ln_weight, final_ln_bias;  // [D]; undefined without a final layer norm
+  // [W] fp32: where [SEQ] and [ALIGN] start; undefined: at </s>. Distilled
+  // pre-training leaves it in special_tokens.safetensors.
+  at::Tensor sequence_start;
   std::vector<OptLayer> layers;
-  std::string content_hash;  // of config.json and the weight files
+  std::string content_hash;  // of config.json, the weight files and special_tokens.safetensors
 };
 
 // Reads config.json. DataError names the file and the field.

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cmath>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "common/file.h"
@@ -31,25 +32,6 @@ constexpr std::array<Shape, 8> kShapes = {{{"opt-125m", 768, 12, 12},
                                            {"opt-13b", 5120, 40, 40},
                                            {"opt-30b", 7168, 48, 56},
                                            {"opt-66b", 9216, 64, 72}}};
-
-// One stream a chunk, so the values do not depend on the number of threads.
-void FillNormal(uint64_t key, at::Tensor target) {
-  const at::Tensor flat = target.view({-1});
-  at::parallel_for(0, (flat.numel() + kChunk - 1) / kChunk, 1, [&](int64_t begin, int64_t end) {
-    const at::NoGradGuard no_gradient;
-    at::Tensor values = at::empty({kChunk}, at::kFloat);
-    float* data = values.data_ptr<float>();
-    for (int64_t chunk = begin; chunk < end; ++chunk) {
-      const int64_t start = chunk * kChunk;
-      const int64_t count = std::min(kChunk, flat.numel() - start);
-      RandomStream stream(HashKey(key, static_cast<uint64_t>(chunk)));
-      for (int64_t i = 0; i < count; ++i) {
-        data[i] = static_cast<float>(kInitialDeviation * stream.Normal());
-      }
-      flat.narrow(0, start, count).copy_(values.narrow(0, 0, count));
-    }
-  });
-}
 
 const char* TorchName(at::ScalarType dtype) {
   switch (dtype) {
@@ -95,6 +77,28 @@ absl::StatusOr<OptConfig> PublishedShape(const std::string& name) {
     return config;
   }
   return UsageError("no published shape is called \"", name, "\"; there are ", known);
+}
+
+void FillNormal(uint64_t key, at::Tensor tensor) {
+  const at::Tensor flat = tensor.view({-1});
+  at::parallel_for(0, (flat.numel() + kChunk - 1) / kChunk, 1, [&](int64_t begin, int64_t end) {
+    const at::NoGradGuard no_gradient;
+    at::Tensor values = at::empty({kChunk}, at::kFloat);
+    float* data = values.data_ptr<float>();
+    for (int64_t chunk = begin; chunk < end; ++chunk) {
+      const int64_t start = chunk * kChunk;
+      const int64_t count = std::min(kChunk, flat.numel() - start);
+      RandomStream stream(HashKey(key, static_cast<uint64_t>(chunk)));
+      for (int64_t i = 0; i < count; ++i) {
+        data[i] = static_cast<float>(kInitialDeviation * stream.Normal());
+      }
+      flat.narrow(0, start, count).copy_(values.narrow(0, 0, count));
+    }
+  });
+}
+
+std::string SpecialTokensPath(const std::string& folder) {
+  return StrCat(folder, "/special_tokens.safetensors");
 }
 
 absl::StatusOr<Backbone> RandomBackbone(const OptConfig& config, uint64_t seed,
@@ -154,6 +158,14 @@ absl::Status WriteBackbone(const Backbone& backbone, const std::string& folder,
   for (auto& [name, tensor] : tensors) name = "model.decoder." + name;
   MIXREC_RETURN_IF_ERROR(
       WriteSafetensorsAs(StrCat(folder, "/model.safetensors"), tensors, {{"format", "pt"}}, dtype));
+  const std::string special = SpecialTokensPath(folder);
+  if (backbone.sequence_start.defined()) {
+    MIXREC_RETURN_IF_ERROR(
+        WriteSafetensorsAs(special, {{"sequence", backbone.sequence_start}}, {}, at::kFloat));
+  } else {
+    std::error_code ignored;
+    std::filesystem::remove(special, ignored);
+  }
   return WriteFileAtomic(StrCat(folder, "/config.json"), config);
 }
 

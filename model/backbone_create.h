@@ -31,6 +31,12 @@ absl::StatusOr<Backbone> RandomBackbone(const OptConfig& config, uint64_t seed,
 absl::Status WriteBackbone(const Backbone& backbone, const std::string& folder,
                            at::ScalarType dtype);
 
+// Where a backbone's folder keeps sequence_start (tensor "sequence", fp32).
+std::string SpecialTokensPath(const std::string& folder);
+
+// N(0, .02^2) in the order of the elements, a function of the key alone.
+void FillNormal(uint64_t key, at::Tensor tensor);
+
 // config.json's text.
 std::string OptConfigJson(const OptConfig& config, at::ScalarType dtype);
 

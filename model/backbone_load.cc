@@ -4,9 +4,12 @@
 #include <array>
 #include <string>
 
+#include "common/file.h"
 #include "common/log.h"
 #include "model/backbone.h"
+#include "model/backbone_create.h"
 #include "model/checkpoint_values.h"
+#include "model/safetensors.h"
 #include "model/tensor_source.h"
 
 namespace mixrec::model {
@@ -36,6 +39,21 @@ absl::StatusOr<int64_t> CheckTensors(const TensorSource& source, const std::stri
   return largest;
 }
 
+// sequence_start, where the folder has one.
+absl::Status LoadSpecialTokens(const std::string& folder, at::Device device, Backbone* backbone) {
+  const std::string path = SpecialTokensPath(folder);
+  if (!PathExists(path)) return absl::OkStatus();
+  MIXREC_ASSIGN_OR_RETURN(SafetensorsFile file, SafetensorsFile::Open(path));
+  const int64_t width = backbone->config.word_width;
+  MIXREC_RETURN_IF_ERROR(CheckTensor(file, "sequence", {width}).status());
+  backbone->sequence_start =
+      at::empty({width}, at::TensorOptions().device(device).dtype(at::kFloat));
+  MIXREC_RETURN_IF_ERROR(CopyTensor(&file, "sequence", backbone->sequence_start));
+  MIXREC_ASSIGN_OR_RETURN(const std::string hash, FileHash(path));
+  backbone->content_hash = ContentHash(backbone->content_hash + hash);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Backbone> Load(const std::string& folder, at::Device device, at::ScalarType dtype) {
   MIXREC_ASSIGN_OR_RETURN(const OptConfig config, ReadOptConfig(folder));
   MIXREC_ASSIGN_OR_RETURN(const auto source, OpenCheckpoint(folder));
@@ -49,6 +67,7 @@ absl::StatusOr<Backbone> Load(const std::string& folder, at::Device device, at::
     MIXREC_RETURN_IF_ERROR(CopyTensor(source.get(), prefix + name, target));
   }
   MIXREC_ASSIGN_OR_RETURN(backbone.content_hash, CheckpointHash(folder, *source));
+  MIXREC_RETURN_IF_ERROR(LoadSpecialTokens(folder, device, &backbone));
   return backbone;
 }
 

@@ -8,7 +8,8 @@ void MoveBackbone(at::Device device, Backbone* backbone) {
   };
   for (at::Tensor* tensor :
        {&backbone->word_embedding, &backbone->position_embedding, &backbone->project_in,
-        &backbone->project_out, &backbone->final_ln_weight, &backbone->final_ln_bias}) {
+        &backbone->project_out, &backbone->final_ln_weight, &backbone->final_ln_bias,
+        &backbone->sequence_start}) {
     move(tensor);
   }
   for (OptLayer& layer : backbone->layers) {

@@ -84,9 +84,11 @@ class MixrecModel::Impl {
 
   void InitialiseSpecialTokens() {
     const at::Tensor& words = backbone_.word_embedding;
-    const at::Tensor end = words[std::min<int64_t>(kEndOfText, words.size(0) - 1)];
-    parameters_->value("seq_token").copy_(end);
-    parameters_->value("align_token").copy_(end);
+    const at::Tensor start = backbone_.sequence_start.defined()
+                                 ? backbone_.sequence_start
+                                 : words[std::min<int64_t>(kEndOfText, words.size(0) - 1)];
+    parameters_->value("seq_token").copy_(start);
+    parameters_->value("align_token").copy_(start);
     parameters_->RefreshCompute();
   }
 

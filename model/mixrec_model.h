@@ -53,7 +53,8 @@ class MixrecModel {
   MixrecModel(const Backbone& backbone, const ModelOptions& options, DenseParameters* parameters);
   ~MixrecModel();
 
-  // [SEQ] and [ALIGN] start at the embedding of </s>, which ended every text the backbone saw.
+  // [SEQ] and [ALIGN] start at the backbone's own vector for them, or, for want of one, at the
+  // embedding of </s>, which ended every text the backbone saw.
   void InitialiseSpecialTokens();
 
   int64_t state_width() const;  // D, the width of h and of the item projection's rows

@@ -4,12 +4,15 @@
 
 #include <chrono>
 #include <filesystem>
+#include <optional>
+#include <tuple>
 
 #include "common/file.h"
 #include "common/log.h"
 #include "common/stop_signal.h"
 #include "model/backbone_create.h"
 #include "model/pretrain_batches.h"
+#include "model/pretrain_distill.h"
 #include "model/pretrain_model.h"
 #include "model/safetensors.h"
 #include "tensor/optimizer.h"
@@ -35,14 +38,51 @@ absl::Status CheckOptions(const PretrainOptions& options) {
   if (!(options.learning_rate > 0)) return UsageError("the learning rate must be positive");
   if (!(options.dropout >= 0 && options.dropout < 1))
     return UsageError("dropout must be in [0, 1)");
+  const DistillOptions& distill = options.distill;
+  MIXREC_RETURN_IF_ERROR(positive("distill sequences", distill.sequences));
+  MIXREC_RETURN_IF_ERROR(positive("distill texts", distill.texts));
+  MIXREC_RETURN_IF_ERROR(positive("distill text_tokens", distill.text_tokens));
+  if (distill.texts * (distill.text_tokens + 1) > options.max_positions) {
+    return UsageError(distill.texts, " distilled texts of ", distill.text_tokens,
+                      " tokens and [SEQ] are longer than max_positions ", options.max_positions);
+  }
+  if (!(distill.temperature > 0)) return UsageError("the temperature must be positive");
   return absl::OkStatus();
+}
+
+// What the caller made must fit together.
+void CheckInputs(const PretrainInputs& inputs, const OptConfig& config) {
+  if (inputs.targets.defined()) {
+    CHECK(inputs.targets.dim() == 2 && inputs.targets.scalar_type() == at::kFloat &&
+          inputs.targets.size(0) == static_cast<int64_t>(inputs.documents.size()))
+        << "a target for every document";
+  }
+  if (inputs.word_start.defined()) {
+    CHECK(inputs.word_start.scalar_type() == at::kFloat &&
+          inputs.word_start.sizes() == at::IntArrayRef({config.vocab_size, config.hidden}))
+        << "a row for every word";
+  }
+}
+
+std::string TensorHash(const at::Tensor& tensor) {
+  if (!tensor.defined()) return "none";
+  const at::Tensor bytes = tensor.contiguous();
+  return ContentHash({static_cast<const char*>(bytes.const_data_ptr()), bytes.nbytes()});
+}
+
+std::string DistillationFingerprint(const DistillOptions& options, const PretrainInputs& inputs) {
+  const std::string start = TensorHash(inputs.word_start);
+  if (!inputs.targets.defined()) return start;
+  return StrCat(start, " ", TensorHash(inputs.targets), " ", options.sequences, " ", options.texts,
+                " ", options.text_tokens, " ", options.weight, " ", options.contrast_weight, " ",
+                options.temperature);
 }
 
 // What a saved state must agree with: every option that changes the result, and the text.
 std::string Fingerprint(const PretrainOptions& options, const OptConfig& config,
-                        const std::vector<std::vector<int32_t>>& documents) {
+                        const PretrainInputs& inputs) {
   std::string tokens;
-  for (const auto& document : documents) {
+  for (const auto& document : inputs.documents) {
     tokens.append(reinterpret_cast<const char*>(document.data()),
                   document.size() * sizeof(document[0]));
     tokens.append("\xff\xff\xff\xff", 4);
@@ -51,19 +91,21 @@ std::string Fingerprint(const PretrainOptions& options, const OptConfig& config,
       OptConfigJson(config, at::kFloat), options.epochs, " ", options.batch, " ", options.context,
       " ", options.learning_rate, " ", options.weight_decay, " ", options.beta1, " ", options.beta2,
       " ", options.clip_norm, " ", options.dropout, " ", options.offset_probability, " ",
-      options.seed, " ", c10::toString(options.compute_dtype), " ", ContentHash(tokens)));
+      options.seed, " ", c10::toString(options.compute_dtype), " ", ContentHash(tokens), " ",
+      DistillationFingerprint(options.distill, inputs)));
 }
 
 class Trainer {
  public:
-  Trainer(const PretrainOptions& options, const Backbone& initial,
-          const std::vector<std::vector<int32_t>>& documents, const std::string& folder)
+  Trainer(const PretrainOptions& options, const Backbone& initial, const PretrainInputs& inputs,
+          const std::string& folder)
       : options_(options),
-        model_(options, initial),
-        batches_(options, documents),
+        model_(options, initial, inputs.targets),
+        batches_(options, inputs.documents),
         state_path_(StrCat(folder, "/pretrain_state.safetensors")),
-        fingerprint_(Fingerprint(options, initial.config, documents)),
+        fingerprint_(Fingerprint(options, initial.config, inputs)),
         steps_(options.epochs * batches_.steps_per_epoch()) {
+    if (inputs.targets.defined()) distill_.emplace(options_, inputs, initial.config.vocab_size);
     first_moment_ = at::zeros_like(model_.value());
     second_moment_ = at::zeros_like(model_.value());
   }
@@ -76,7 +118,7 @@ class Trainer {
       const PretrainBatch batch = batches_.At(step_);
       PretrainProgress report;
       report.learning_rate = tensor::CosineLearningRate(options_.learning_rate, step_, steps_);
-      report.loss = Step(batch, report.learning_rate);
+      Step(batch, &report);
       tokens += batch.inputs.numel();
       const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
       report.tokens_per_second = static_cast<double>(tokens) / seconds.count();
@@ -95,8 +137,12 @@ class Trainer {
   }
 
  private:
-  double Step(const PretrainBatch& batch, double learning_rate) {
-    const double loss = model_.LossAndGradient(batch, step_);
+  void Step(const PretrainBatch& batch, PretrainProgress* report) {
+    report->loss = model_.LossAndGradient(batch, step_);
+    if (distill_) {
+      std::tie(report->distill_loss, report->distill_cosine) =
+          model_.AddDistillation(distill_->At(step_));
+    }
     const at::NoGradGuard no_gradient;
     tensor::ClipGradientNorm(model_.gradient(), options_.clip_norm);
     tensor::AdamWOptions adamw;
@@ -104,9 +150,8 @@ class Trainer {
     adamw.beta2 = options_.beta2;
     adamw.weight_decay = options_.weight_decay;
     ++step_;
-    tensor::AdamWStep(adamw, learning_rate, step_, model_.gradient(), model_.value(), first_moment_,
-                      second_moment_);
-    return loss;
+    tensor::AdamWStep(adamw, report->learning_rate, step_, model_.gradient(), model_.value(),
+                      first_moment_, second_moment_);
   }
 
   absl::Status SaveWhenDue() {
@@ -162,21 +207,26 @@ class Trainer {
   PretrainOptions options_;
   PretrainModel model_;
   PretrainBatches batches_;
+  std::optional<DistillBatches> distill_;
   std::string state_path_, fingerprint_;
   at::Tensor first_moment_, second_moment_;
   int64_t step_ = 0, steps_ = 0;
 };
 
 absl::Status Train(const PretrainOptions& options, const OptConfig& config,
-                   const std::vector<std::vector<int32_t>>& documents, const std::string& folder,
+                   const PretrainInputs& inputs, const std::string& folder,
                    const std::function<void(const PretrainProgress&)>& progress) {
   // Value, gradient and two moments, and the initial values.
   MIXREC_RETURN_IF_ERROR(CheckHostMemory("pre-training", 5 * BackboneBytes(config, at::kFloat)));
-  MIXREC_ASSIGN_OR_RETURN(const Backbone initial, RandomBackbone(config, options.seed, at::kFloat));
+  MIXREC_ASSIGN_OR_RETURN(Backbone initial, RandomBackbone(config, options.seed, at::kFloat));
+  if (inputs.word_start.defined()) {
+    initial.word_embedding =
+        at::where(inputs.word_start.isnan(), initial.word_embedding, inputs.word_start);
+  }
   MIXREC_RETURN_IF_ERROR(MakeFolder(folder));
   if (options.epochs == 0) return WriteBackbone(initial, folder, options.output_dtype);
 
-  Trainer trainer(options, initial, documents, folder);
+  Trainer trainer(options, initial, inputs, folder);
   MIXREC_RETURN_IF_ERROR(trainer.Run(progress));
   MIXREC_RETURN_IF_ERROR(WriteBackbone(trainer.backbone(), folder, options.output_dtype));
   trainer.RemoveState();
@@ -212,18 +262,19 @@ int64_t PretrainSteps(const PretrainOptions& options, int64_t tokens) {
 }
 
 absl::Status Pretrain(const PretrainOptions& options, int64_t vocab_size,
-                      const std::vector<std::vector<int32_t>>& documents, const std::string& folder,
+                      const PretrainInputs& inputs, const std::string& folder,
                       const std::function<void(const PretrainProgress&)>& progress) {
   MIXREC_RETURN_IF_ERROR(CheckOptions(options));
   MIXREC_ASSIGN_OR_RETURN(const OptConfig config, PretrainConfig(options, vocab_size));
+  CheckInputs(inputs, config);
   size_t tokens = 0;
-  for (const auto& document : documents) {
+  for (const auto& document : inputs.documents) {
     tokens += document.size();
     for (const int32_t id : document) CHECK(id >= 0 && id < vocab_size) << "token id " << id;
   }
   if (options.epochs > 0 && tokens == 0) return DataError("there is no text to pre-train on");
   try {
-    return Train(options, config, documents, folder, progress);
+    return Train(options, config, inputs, folder, progress);
   } catch (const c10::OutOfMemoryError&) {
     return MemoryError("pre-training does not fit into the memory of ", options.device.str(),
                        "; use a smaller batch, context or hidden width");

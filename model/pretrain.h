@@ -14,6 +14,20 @@
 
 namespace mixrec::model {
 
+// Distillation towards a sentence encoder, beside the language model's loss: sequences of some
+// texts, each cut and followed by [SEQ], whose states see half causally and half inside their text
+// alone (a DAMoE layer whose gate says 1/2). A linear head on a text's [SEQ] state is drawn to the
+// encoder's vector of the text: weight * (1 - cos), and the cross-entropy of finding the vector
+// among those of the step by cos / temperature.
+struct DistillOptions {
+  int64_t sequences = 96;  // a step
+  int64_t texts = 3;       // a sequence
+  int64_t text_tokens = 30;
+  double weight = 4;
+  double contrast_weight = 1;
+  double temperature = 0.07;
+};
+
 struct PretrainOptions {
   // Shape.
   int64_t hidden = 128;
@@ -34,6 +48,7 @@ struct PretrainOptions {
   double offset_probability = 0.5;  // of a sequence to start at a random position, so that
                                     // positions beyond `context` are trained too
   uint64_t seed = 1;
+  DistillOptions distill;  // where the inputs have targets
 
   at::Device device = at::kCPU;
   at::ScalarType compute_dtype = at::kFloat;  // of the products; parameters stay fp32
@@ -42,9 +57,21 @@ struct PretrainOptions {
   int64_t checkpoint_every = 500;  // steps between saves of the state; 0: only on a stop request
 };
 
+// What to train on.
+struct PretrainInputs {
+  std::vector<std::vector<int32_t>> documents;  // token ids of texts
+  // [documents, E] fp32, rows of length 1; undefined: no distillation.
+  at::Tensor targets;
+  // [vocabulary, D] fp32, start of the word embedding; rows of NaN, or none at all, start at
+  // random.
+  at::Tensor word_start;
+};
+
 struct PretrainProgress {
   int64_t step = 0, steps = 0;  // done, in all
   double loss = 0;              // cross-entropy of this step, nats a token
+  double distill_loss = 0;      // of this step, where there are targets
+  double distill_cosine = 0;    // mean cosine of head and target
   double learning_rate = 0;
   double tokens_per_second = 0;  // since the start of this process
 };
@@ -55,15 +82,15 @@ absl::StatusOr<OptConfig> PretrainConfig(const PretrainOptions& options, int64_t
 // Number of optimiser steps for documents with this many tokens in all, separators included.
 int64_t PretrainSteps(const PretrainOptions& options, int64_t tokens);
 
-// Trains on `documents` (token ids of item texts), which are shuffled every epoch and joined with
-// </s> (id 2), and writes the backbone to `folder`. With epochs = 0 the initial weights are
-// written.
+// Trains on the documents, which are shuffled every epoch and joined with </s> (id 2), and writes
+// the backbone to `folder`. With epochs = 0 the initial weights are written. With targets, the
+// backbone keeps the trained [SEQ] vector (Backbone::sequence_start).
 //
 // A stop request (common/stop_signal.h) saves the state to folder/pretrain_state.safetensors and
 // returns StoppedError; the same call goes on from there, on the CPU to bit-equal weights for the
 // same number of threads. A state of other options, documents or vocabulary is a UsageError.
 absl::Status Pretrain(const PretrainOptions& options, int64_t vocab_size,
-                      const std::vector<std::vector<int32_t>>& documents, const std::string& folder,
+                      const PretrainInputs& inputs, const std::string& folder,
                       const std::function<void(const PretrainProgress&)>& progress);
 
 }  // namespace mixrec::model

@@ -13,6 +13,12 @@ constexpr int64_t kPositionOffset = 2;  // the first row of the position table t
 
 }  // namespace
 
+int64_t PositionOffset(const PretrainOptions& options, int64_t tokens, RandomStream* random) {
+  if (random->Uniform() >= options.offset_probability) return 0;
+  return static_cast<int64_t>(
+      random->Below(static_cast<uint64_t>(options.max_positions - tokens + 1)));
+}
+
 PretrainBatches::PretrainBatches(const PretrainOptions& options,
                                  const std::vector<std::vector<int32_t>>& documents)
     : options_(options), documents_(documents) {
@@ -52,11 +58,7 @@ PretrainBatch PretrainBatches::At(int64_t step) {
     std::copy_n(tokens + 1, context_, batch.targets.data_ptr<int64_t>() + row * context_);
     RandomStream random(HashKey(options_.seed, "pretrain.offset", static_cast<uint64_t>(step),
                                 static_cast<uint64_t>(row)));
-    int64_t position = kPositionOffset;
-    if (random.Uniform() < options_.offset_probability) {
-      position += static_cast<int64_t>(
-          random.Below(static_cast<uint64_t>(options_.max_positions - context_ + 1)));
-    }
+    const int64_t position = kPositionOffset + PositionOffset(options_, context_, &random);
     int64_t* positions = batch.positions.data_ptr<int64_t>() + row * context_;
     std::iota(positions, positions + context_, position);
   }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "common/random.h"
 #include "model/pretrain.h"
 
 namespace mixrec::model {
@@ -16,6 +17,10 @@ struct PretrainBatch {
   at::Tensor targets;    // [B, T] int64: the tokens that follow
   at::Tensor positions;  // [B, T] int64, rows of the position table
 };
+
+// Where in the position table a sequence starts: 0, or (with offset_probability) anywhere that
+// leaves room for its tokens.
+int64_t PositionOffset(const PretrainOptions& options, int64_t tokens, RandomStream* random);
 
 // Everything is a pure function of (seed, epoch, step), so a resumed run sees the same batches.
 class PretrainBatches {
