@@ -36,6 +36,9 @@ absl::Status CopyCheckpoint(const fs::path& checkpoint, const fs::path& out) {
   const fs::path name = fs::canonical(checkpoint).filename();
   MIXREC_RETURN_IF_ERROR(CopyFiles(checkpoint, folder / name));
   std::error_code error;
+  if (fs::is_directory(checkpoint / "tables", error)) {  // of a run on a parameter server
+    MIXREC_RETURN_IF_ERROR(CopyFiles(checkpoint / "tables", folder / name / "tables"));
+  }
   for (const char* link : {"best", "last"}) {
     fs::create_directory_symlink(name, folder / link, error);
     if (error) return FailureError("cannot link ", (folder / link).string(), ": ", error.message());

@@ -1,4 +1,4 @@
-foreach(name tables_test train_step_test trainer_test checkpoint_test evaluator_test recommender_test
+foreach(name tables_test train_step_test trainer_test placement_test checkpoint_test evaluator_test recommender_test
              search_objective_test)
   mixrec_test(${name} ROOMS worker TORCH LABELS worker)
 endforeach()

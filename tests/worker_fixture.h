@@ -73,7 +73,7 @@ struct World {
   }
   World(const World&) = delete;
 
-  TrainInputs inputs() const { return {&dataset, &catalogue, &backbone, nullptr}; }
+  TrainInputs inputs() const { return {&dataset, &catalogue, &backbone, nullptr, {}}; }
 };
 
 inline model::ModelOptions SmallModel() {

@@ -85,8 +85,9 @@ std::string CheckpointsFolder(const std::string& run_folder) { return run_folder
 absl::Status WriteManifest(const std::string& folder) {
   std::vector<std::string> names;
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
-    names.push_back(entry.path().filename().string());
+  for (const auto& entry : fs::recursive_directory_iterator(folder, error)) {
+    if (entry.is_directory()) continue;
+    names.push_back(entry.path().lexically_relative(folder).string());
   }
   if (error) return FailureError("cannot list ", folder, ": ", error.message());
   std::sort(names.begin(), names.end());

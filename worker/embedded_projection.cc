@@ -29,9 +29,11 @@ at::Tensor MaskOf(const ItemLists& excluded, int64_t items, at::Device device) {
 EmbeddedItemProjection::EmbeddedItemProjection(std::vector<model::ParameterSpec> specs,
                                                at::Device device, at::ScalarType compute_dtype,
                                                const tensor::AdamWOptions& optimizer)
-    : parameters_(std::move(specs), device, compute_dtype), optimizer_(optimizer, &parameters_) {
+    : parameters_(std::move(specs), device, compute_dtype), options_(optimizer) {
   CHECK(parameters_.has(kWeight) && parameters_.has(kBias));
 }
+
+void EmbeddedItemProjection::PrepareTraining() { optimizer_.emplace(options_, &parameters_); }
 
 absl::Status EmbeddedItemProjection::Initialise(uint64_t seed) {
   parameters_.Initialise(seed);
@@ -57,7 +59,8 @@ absl::Status EmbeddedItemProjection::StartUpdate(double learning_rate) {
 }
 
 absl::Status EmbeddedItemProjection::FinishUpdate() {
-  optimizer_.Step(step_, learning_rate_);
+  CHECK(optimizer_.has_value());
+  optimizer_->Step(step_, learning_rate_);
   return absl::OkStatus();
 }
 
@@ -86,6 +89,10 @@ absl::StatusOr<RankedItems> EmbeddedItemProjection::TopK(int64_t /*step*/, const
 
 model::NamedTensors EmbeddedItemProjection::Values() const {
   return {{kWeight, parameters_.value(kWeight)}, {kBias, parameters_.value(kBias)}};
+}
+
+model::NamedTensors EmbeddedItemProjection::OptimizerState() const {
+  return optimizer_ ? optimizer_->State() : model::NamedTensors();
 }
 
 at::Tensor EmbeddedItemProjection::Scores(const at::Tensor& states) const {

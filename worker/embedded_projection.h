@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "model/parameters.h"
@@ -20,6 +21,7 @@ class EmbeddedItemProjection : public ItemProjection {
   EmbeddedItemProjection(std::vector<model::ParameterSpec> specs, at::Device device,
                          at::ScalarType compute_dtype, const tensor::AdamWOptions& optimizer);
 
+  void PrepareTraining() override;
   absl::Status Initialise(uint64_t seed) override;
   absl::StatusOr<CrossEntropies> CrossEntropy(int64_t step, const at::Tensor& states,
                                               const std::vector<int32_t>& labels,
@@ -32,7 +34,7 @@ class EmbeddedItemProjection : public ItemProjection {
   absl::StatusOr<RankedItems> TopK(int64_t step, const at::Tensor& states, int64_t k,
                                    const ItemLists& excluded) override;
   model::NamedTensors Values() const override;
-  model::NamedTensors OptimizerState() const override { return optimizer_.State(); }
+  model::NamedTensors OptimizerState() const override;
   void Refresh() override { parameters_.RefreshCompute(); }
 
   // Scores of all items for states [N, D]: [N, I] fp32.
@@ -40,8 +42,9 @@ class EmbeddedItemProjection : public ItemProjection {
 
  private:
   model::DenseParameters parameters_;
-  DenseOptimizer optimizer_;
-  int64_t step_ = 0;  // of the last CrossEntropy
+  tensor::AdamWOptions options_;
+  std::optional<DenseOptimizer> optimizer_;  // in training
+  int64_t step_ = 0;                         // of the last CrossEntropy
   double learning_rate_ = 0;
 };
 

@@ -35,6 +35,8 @@ class ItemProjection {
  public:
   virtual ~ItemProjection() = default;
 
+  // Allocates what updates need in this process; evaluation does without.
+  virtual void PrepareTraining() {}
   // Initial values, a function of the seed, the name and the row alone (model.md D34).
   virtual absl::Status Initialise(uint64_t seed) = 0;
 

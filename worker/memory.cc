@@ -16,8 +16,9 @@ namespace {
 constexpr int64_t kFp32 = 4;
 
 int64_t DenseElements(const MemoryInputs& inputs) {
+  const int64_t items = inputs.servers ? 0 : inputs.items;
   int64_t elements = 0;
-  for (const auto& spec : model::TrainableSpecs(inputs.backbone, inputs.options, inputs.items)) {
+  for (const auto& spec : model::TrainableSpecs(inputs.backbone, inputs.options, items)) {
     elements +=
         std::accumulate(spec.shape.begin(), spec.shape.end(), int64_t{1}, std::multiplies<>());
   }
@@ -36,7 +37,8 @@ int64_t ActivationBytes(const MemoryInputs& inputs) {
   const int64_t layers = inputs.training ? inputs.backbone.layers : 1;
   const int64_t workspace = 8 * width + 2 * inputs.backbone.ffn;
   const int64_t stream = inputs.batch_tokens * (SavedPerRow(inputs) * layers + workspace) * element;
-  const int64_t chunk = std::min(inputs.read_rows * inputs.items, int64_t{1} << 26);
+  const int64_t chunk =
+      inputs.servers ? 0 : std::min(inputs.read_rows * inputs.items, int64_t{1} << 26);
   return stream + 3 * inputs.read_rows * width * kFp32 + 3 * chunk * kFp32;
 }
 
@@ -49,7 +51,7 @@ MemoryEstimate EstimateMemory(const MemoryInputs& inputs) {
       inputs.dtype == at::kFloat ? 0 : static_cast<int64_t>(c10::elementSize(inputs.dtype));
   const int64_t dense = inputs.training ? 4 * kFp32 : 2 * kFp32;  // value, gradient, two moments
   estimate.parameters = DenseElements(inputs) * (dense + compute_copy);
-  if (inputs.options.has_cf()) {
+  if (inputs.options.has_cf() && !inputs.servers) {
     const int64_t copies = inputs.training ? 3 : 1;
     estimate.tables =
         (inputs.users + inputs.items) * (inputs.options.cf_width() * copies + 1) * kFp32;

@@ -22,6 +22,7 @@ struct MemoryInputs {
   int64_t batch_tokens = 0;  // stream rows of the largest step
   int64_t read_rows = 0;     // [SEQ] and [ALIGN] rows of it
   bool training = true;
+  bool servers = false;  // hold the item projection and the CF tables
 };
 
 // Bytes. Closed forms over shapes: an upper estimate, within about a third of what is used.

@@ -6,7 +6,6 @@
 #include "worker/embedded_projection.h"
 #include "worker/remote_projection.h"
 #include "worker/remote_table.h"
-#include "worker/table_specs.h"
 
 namespace mixrec::worker {
 namespace {
@@ -33,6 +32,7 @@ ModelState::ModelState(const model::Backbone& backbone, const model::ModelOption
       placement_(placement),
       users_(shapes.users),
       items_(shapes.items),
+      table_specs_(TableSpecs(options, shapes, optimizer, placement.sampling.count > 0)),
       parameters_(std::move(specs.dense), device(), backbone.word_embedding.scalar_type()),
       network_(backbone, options, &parameters_),
       cf_(options, &parameters_) {
@@ -40,15 +40,15 @@ ModelState::ModelState(const model::Backbone& backbone, const model::ModelOption
     projection_ = std::make_unique<EmbeddedItemProjection>(
         std::move(specs.projection), device(), backbone.word_embedding.scalar_type(), optimizer);
   } else {
-    projection_ =
-        std::make_unique<RemoteItemProjection>(ProjectionSpec(shapes, optimizer), placement);
+    projection_ = std::make_unique<RemoteItemProjection>(table_specs_[0], placement);
   }
   if (!options.has_cf()) return;
-  user_table_ = MakeTable(CfTableSpec(options, kUserTable, users_, optimizer), device(), placement);
-  item_table_ = MakeTable(CfTableSpec(options, kItemTable, items_, optimizer), device(), placement);
+  user_table_ = MakeTable(table_specs_[1], device(), placement);
+  item_table_ = MakeTable(table_specs_[2], device(), placement);
 }
 
 absl::Status ModelState::Initialise(uint64_t seed) {
+  for (ps::TableSpec& spec : table_specs_) spec.seed = seed;
   parameters_.Initialise(seed);
   network_.InitialiseSpecialTokens();
   MIXREC_RETURN_IF_ERROR(projection_->Initialise(seed));

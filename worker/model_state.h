@@ -18,6 +18,7 @@
 #include "tensor/optimizer.h"
 #include "worker/item_projection.h"
 #include "worker/placement.h"
+#include "worker/table_specs.h"
 #include "worker/tables.h"
 
 namespace mixrec::worker {
@@ -64,6 +65,8 @@ class ModelState {
   int64_t users() const { return users_; }
   int64_t items() const { return items_; }
   const Placement& placement() const { return placement_; }
+  // What the tables are, wherever they live.
+  const std::vector<ps::TableSpec>& table_specs() const { return table_specs_; }
   // Dense parameters but the item projection: what ranks of a worker group reduce.
   model::DenseParameters& parameters() { return parameters_; }
   ItemProjection& projection() { return *projection_; }
@@ -72,14 +75,15 @@ class ModelState {
 
  private:
   ModelState(const model::Backbone& backbone, const model::ModelOptions& options,
-             const struct TableShapes& shapes, const tensor::AdamWOptions& optimizer,
-             const Placement& placement, struct SplitSpecs specs);
+             const TableShapes& shapes, const tensor::AdamWOptions& optimizer,
+             const Placement& placement, SplitSpecs specs);
   std::vector<const ParameterTable*> Tables() const;
 
   const model::Backbone& backbone_;
   const model::ModelOptions options_;
   const Placement placement_;
   int64_t users_, items_;
+  std::vector<ps::TableSpec> table_specs_;
   int64_t step_ = 0;
   model::DenseParameters parameters_;
   std::unique_ptr<ItemProjection> projection_;

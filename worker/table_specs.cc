@@ -19,13 +19,14 @@ ps::OptimizerOptions OptimizerOf(const tensor::AdamWOptions& options) {
 
 }  // namespace
 
-ps::TableSpec ProjectionSpec(const TableShapes& shapes, const tensor::AdamWOptions& optimizer) {
+ps::TableSpec ProjectionSpec(const TableShapes& shapes, const tensor::AdamWOptions& optimizer,
+                             bool sampled) {
   ps::TableSpec spec;
   spec.name = kProjectionTable;
   spec.rows = shapes.items;
   spec.parts = {{"item_proj.weight", shapes.hidden, kRowStddev}, {"item_proj.bias", 1, 0}};
   spec.partition = ps::Partition::kRanges;
-  spec.dense = true;
+  spec.dense = !sampled;
   spec.optimizer = OptimizerOf(optimizer);
   return spec;
 }
@@ -48,8 +49,8 @@ ps::TableSpec CfTableSpec(const model::ModelOptions& options, const char* name, 
 }
 
 std::vector<ps::TableSpec> TableSpecs(const model::ModelOptions& options, const TableShapes& shapes,
-                                      const tensor::AdamWOptions& optimizer) {
-  std::vector<ps::TableSpec> specs{ProjectionSpec(shapes, optimizer)};
+                                      const tensor::AdamWOptions& optimizer, bool sampled) {
+  std::vector<ps::TableSpec> specs{ProjectionSpec(shapes, optimizer, sampled)};
   if (!options.has_cf()) return specs;
   specs.push_back(CfTableSpec(options, kUserTable, shapes.users, optimizer));
   specs.push_back(CfTableSpec(options, kItemTable, shapes.items, optimizer));

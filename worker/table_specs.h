@@ -21,15 +21,16 @@ struct TableShapes {
   int64_t hidden = 0;  // width of a state
 };
 
-// The item projection: weight and bias, stepped as a whole.
-ps::TableSpec ProjectionSpec(const TableShapes& shapes, const tensor::AdamWOptions& optimizer);
+// The item projection: weight and bias, stepped as a whole; with a sampled softmax row by row.
+ps::TableSpec ProjectionSpec(const TableShapes& shapes, const tensor::AdamWOptions& optimizer,
+                             bool sampled);
 // The CF embeddings of one side (kUserTable or kItemTable): the parts gmf and mlp for NCF, one for
 // MF; stepped row by row (model.md D33).
 ps::TableSpec CfTableSpec(const model::ModelOptions& options, const char* name, int64_t rows,
                           const tensor::AdamWOptions& optimizer);
 // All tables of a model.
 std::vector<ps::TableSpec> TableSpecs(const model::ModelOptions& options, const TableShapes& shapes,
-                                      const tensor::AdamWOptions& optimizer);
+                                      const tensor::AdamWOptions& optimizer, bool sampled);
 
 // A model's dense trainable tensors apart: those that every worker holds, and the item
 // projection's.

@@ -42,7 +42,8 @@ absl::Status CheckTrainOptions(const TrainOptions& options) {
   return CheckRange(options.keep_last, 1, kMany, "keep_last");
 }
 
-Json DecidingOptions(const TrainOptions& options, const ModelCard& card) {
+Json DecidingOptions(const TrainOptions& options, const ModelCard& card,
+                     const ps::Sampling& sampling) {
   Json json = ToJson(card.options);
   json["epochs"] = options.epochs;
   json["batch"] = options.batch;
@@ -55,6 +56,8 @@ Json DecidingOptions(const TrainOptions& options, const ModelCard& card) {
   json["n_cl"] = options.negatives;
   json["max_items"] = options.max_items;
   json["item_init"] = options.item_init == ItemInit::kStates ? "states" : "random";
+  json["sampled_softmax"] = sampling.count;
+  json["sampled_proposal"] = sampling.log_uniform ? "log_uniform" : "uniform";
   json["train_users"] = HashOf(options.train_users);
   json["validation_users"] = HashOf(options.validation_users);
   json["validation_mask_seen"] = options.validation_mask_seen;
@@ -67,9 +70,12 @@ Json DecidingOptions(const TrainOptions& options, const ModelCard& card) {
 }
 
 absl::Status CompareOptions(const Json& now, const Json& then, const std::string& checkpoint) {
+  // Checkpoints of before there was a sampled softmax had the exact one.
+  const Json sampling{{"sampled_softmax", 0}, {"sampled_proposal", "uniform"}};
   std::string differences;
   for (const auto& [name, value] : now.items()) {
-    const Json before = then.contains(name) ? then[name] : Json();
+    Json before = then.contains(name) ? then[name] : Json();
+    if (before.is_null() && sampling.contains(name)) before = sampling[name];
     if (before == value) continue;
     if (!differences.empty()) differences += ", ";
     differences += StrCat(name, " (was ", before.dump(), ", now ", value.dump(), ")");

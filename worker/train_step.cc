@@ -30,7 +30,9 @@ double WeightedSum(const at::Tensor& values, const at::Tensor& weights) {
 }  // namespace
 
 TrainStep::TrainStep(const StepOptions& options, ModelState* state)
-    : options_(options), state_(state), optimizer_(options.optimizer, &state->parameters()) {}
+    : options_(options), state_(state), optimizer_(options.optimizer, &state->parameters()) {
+  state->projection().PrepareTraining();
+}
 
 absl::StatusOr<model::Losses> TrainStep::Run(const data::PackedBatch& batch, int64_t step,
                                              double learning_rate, const data::PackedBatch* next) {

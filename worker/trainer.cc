@@ -43,6 +43,7 @@ absl::Status CheckFits(const TrainInputs& inputs, const model::ModelOptions& mod
   memory.items = inputs.dataset->items();
   memory.batch_tokens = step.tokens;
   memory.read_rows = step.read_rows;
+  memory.servers = inputs.placement.session != nullptr;
   return CheckMemory(EstimateMemory(memory), backbone.word_embedding.device(),
                      /*backbone_loaded=*/true);
 }

@@ -17,6 +17,7 @@
 #include "model/mixrec_model.h"
 #include "model/options.h"
 #include "worker/evaluator.h"
+#include "worker/placement.h"
 
 namespace mixrec::worker {
 
@@ -65,6 +66,7 @@ struct TrainInputs {
   const data::Catalogue* catalogue = nullptr;
   const model::Backbone* backbone = nullptr;  // its device and dtype are where the model computes
   const data::HardSampleSource* hard_samples = nullptr;  // null: uniform, never co-occurring
+  Placement placement;                                   // of the item projection and the CF tables
 };
 
 // After every epoch, once its checkpoint is safe.

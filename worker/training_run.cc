@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <future>
 #include <optional>
 #include <utility>
@@ -10,6 +11,7 @@
 #include "common/stop_signal.h"
 #include "worker/evaluator.h"
 #include "worker/item_init.h"
+#include "worker/table_files.h"
 #include "worker/train_options.h"
 
 namespace mixrec::worker {
@@ -54,14 +56,14 @@ TrainingRun::TrainingRun(const TrainInputs& inputs, const model::ModelOptions& m
       users_(options.train_users.empty() ? data::TrainableUsers(*inputs.dataset)
                                          : options.train_users),
       state_(*inputs.backbone, model_options, inputs.dataset->users(), inputs.dataset->items(),
-             MakeStepOptions(options).optimizer),
+             MakeStepOptions(options).optimizer, inputs.placement),
       step_(MakeStepOptions(options), &state_),
       store_(run_folder, options.keep_last) {
   if (inputs_.hard_samples == nullptr) {
     own_hard_samples_ = std::make_unique<data::UniformNonCooccurring>(*inputs.dataset);
     inputs_.hard_samples = own_hard_samples_.get();
   }
-  record_.options = DecidingOptions(options, card_);
+  record_.options = DecidingOptions(options, card_, inputs.placement.sampling);
 }
 
 int64_t TrainingRun::total_steps() const {
@@ -76,12 +78,24 @@ absl::Status TrainingRun::Start() {
   }
   if (!checkpoint.empty()) return Resume(checkpoint);
   MIXREC_RETURN_IF_ERROR(state_.Initialise(options_.seed));
-  if (options_.item_init == ItemInit::kRandom) return absl::OkStatus();
-  MIXREC_RETURN_IF_ERROR(
-      FillWithItemStates(*inputs_.catalogue, &state_, state_.Tensor("item_proj.weight")));
-  state_.Refresh();
-  return absl::OkStatus();
+  return options_.item_init == ItemInit::kStates ? InitialiseItems() : absl::OkStatus();
 }
+
+absl::Status TrainingRun::InitialiseItems() {
+  if (session() == nullptr) {
+    MIXREC_RETURN_IF_ERROR(
+        FillWithItemStates(*inputs_.catalogue, &state_, state_.Tensor("item_proj.weight")));
+    state_.Refresh();
+    return absl::OkStatus();
+  }
+  const at::Tensor rows = at::zeros({state_.items(), state_.network().state_width()}, at::kFloat);
+  MIXREC_RETURN_IF_ERROR(FillWithItemStates(*inputs_.catalogue, &state_, rows));
+  const at::Tensor bias = at::zeros({state_.items()}, at::kFloat);
+  return SendTables(state_.table_specs(), {{"item_proj.weight", rows}, {"item_proj.bias", bias}},
+                    /*step=*/0, ScratchFolder(), session());
+}
+
+std::string TrainingRun::ScratchFolder() const { return run_folder_ + "/.tmp-tables"; }
 
 absl::Status TrainingRun::Resume(const std::string& checkpoint) {
   if (!options_.resume.empty()) {
@@ -91,10 +105,16 @@ absl::Status TrainingRun::Resume(const std::string& checkpoint) {
   if (!options_.allow_changed_options) {
     MIXREC_RETURN_IF_ERROR(CompareOptions(record_.options, loaded.options, checkpoint));
   }
-  const TrainingTensors tensors = Tensors();
-  MIXREC_RETURN_IF_ERROR(ReadTensorsInto(checkpoint + "/model.safetensors", tensors.trainable));
-  MIXREC_RETURN_IF_ERROR(ReadTensorsInto(checkpoint + "/optimizer.safetensors", tensors.optimizer));
+  const int64_t step = loaded.position.step;
+  // The servers must have the tables before they are given their rows.
+  if (session() != nullptr) MIXREC_RETURN_IF_ERROR(state_.Initialise(options_.seed));
+  MIXREC_RETURN_IF_ERROR(
+      ReadTrainingTensors(checkpoint, step, state_, Tensors(), /*with_optimizer=*/true));
+  if (session() != nullptr) {
+    MIXREC_RETURN_IF_ERROR(SendCheckpointTables(checkpoint, step, state_, ScratchFolder()));
+  }
   state_.Refresh();
+  state_.set_step(step);
   record_.position = std::move(loaded.position);
   saved_step_ = options_.resume.empty() ? position().step : -1;
   LOG(INFO) << "resumed from " << checkpoint << " at step " << position().step;
@@ -239,8 +259,11 @@ bool TrainingRun::CheckpointIsDue() const {
 }
 
 absl::Status TrainingRun::Save(bool best) {
-  const auto write = [this](const std::string& folder) {
-    return WriteTrainingState(folder, record_, card_, *inputs_.dataset, Tensors());
+  const auto write = [this](const std::string& folder) -> absl::Status {
+    MIXREC_RETURN_IF_ERROR(WriteTrainingState(folder, record_, card_, *inputs_.dataset, Tensors()));
+    if (session() == nullptr) return absl::OkStatus();
+    const std::string tables = TablesFolder(std::filesystem::absolute(folder).string());
+    return session()->Save(tables, position().step);
   };
   MIXREC_RETURN_IF_ERROR(store_.Save(position().step, best, write).status());
   saved_step_ = position().step;

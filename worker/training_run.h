@@ -36,6 +36,11 @@ class TrainingRun {
  private:
   TrainingTensors Tensors() const { return {state_.Trainable(), step_.OptimizerState()}; }
   absl::Status Resume(const std::string& checkpoint);
+  // The projection's start at the model's own states (model.md D29).
+  absl::Status InitialiseItems();
+  // For tables on their way to servers; no run leaves it behind.
+  std::string ScratchFolder() const;
+  ps::Session* session() const { return inputs_.placement.session; }
   data::PackedBatch BuildBatch(const std::vector<int32_t>& order, int64_t first) const;
   // From the position in the epoch to its end; batches are packed while steps run.
   absl::Status TrainEpoch();

@@ -1,7 +1,12 @@
 #include "worker/training_state.h"
 
+#include <filesystem>
+#include <set>
+#include <utility>
+
 #include "common/file.h"
 #include "worker/checkpoint.h"
+#include "worker/table_files.h"
 
 namespace mixrec::worker {
 namespace {
@@ -98,8 +103,13 @@ absl::StatusOr<TrainingRecord> ReadTrainingRecord(const std::string& folder) {
   }
 }
 
-absl::Status ReadTensorsInto(const std::string& path, const model::NamedTensors& views) {
+namespace {
+
+// Every view out of the file, which has no other tensors than those of `elsewhere`.
+absl::Status ReadTensorsInto(const std::string& path, const model::NamedTensors& views,
+                             const TableSpecList& elsewhere) {
   MIXREC_ASSIGN_OR_RETURN(model::SafetensorsFile file, model::SafetensorsFile::Open(path));
+  std::set<std::string> known;
   for (const auto& [name, view] : views) {
     const model::TensorInfo* info = file.Find(name);
     if (info == nullptr) return DataError(path, ": tensor ", name, " is missing");
@@ -110,11 +120,69 @@ absl::Status ReadTensorsInto(const std::string& path, const model::NamedTensors&
     }
     MIXREC_ASSIGN_OR_RETURN(const at::Tensor values, file.Get(name));
     view.copy_(values);
+    known.insert(name);
   }
-  if (file.names().size() != views.size()) {
-    return DataError(path, ": ", file.names().size(), " tensors, expected ", views.size());
+  for (const std::string& name : file.names()) {
+    if (known.count(name) == 0 && !IsOfTables(elsewhere, name)) {
+      return DataError(path, ": unknown tensor ", name);
+    }
   }
   return absl::OkStatus();
+}
+
+// The views that are not of tables.
+model::NamedTensors DenseOnly(const TableSpecList& specs, const model::NamedTensors& views) {
+  model::NamedTensors dense;
+  for (const auto& view : views) {
+    if (!IsOfTables(specs, view.first)) dense.push_back(view);
+  }
+  return dense;
+}
+
+absl::Status AppendTableTensors(const std::string& path, const TableSpecList& specs,
+                                model::NamedTensors* tensors) {
+  MIXREC_ASSIGN_OR_RETURN(model::SafetensorsFile file, model::SafetensorsFile::Open(path));
+  for (const std::string& name : file.names()) {
+    if (!IsOfTables(specs, name)) continue;
+    MIXREC_ASSIGN_OR_RETURN(at::Tensor values, file.Get(name));
+    tensors->emplace_back(name, std::move(values));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status ReadTrainingTensors(const std::string& checkpoint, int64_t step,
+                                 const ModelState& state, const TrainingTensors& tensors,
+                                 bool with_optimizer) {
+  const TableSpecList& specs = state.table_specs();
+  const bool embedded = state.placement().session == nullptr;
+  const bool apart = PathExists(TablesFolder(checkpoint));
+  const auto read = [&](const char* name, const model::NamedTensors& views) {
+    return ReadTensorsInto(StrCat(checkpoint, "/", name), apart ? DenseOnly(specs, views) : views,
+                           embedded ? TableSpecList() : specs);
+  };
+  MIXREC_RETURN_IF_ERROR(read("model.safetensors", tensors.trainable));
+  if (with_optimizer) MIXREC_RETURN_IF_ERROR(read("optimizer.safetensors", tensors.optimizer));
+  if (!embedded || !apart) return absl::OkStatus();
+  model::NamedTensors views = tensors.trainable;
+  if (with_optimizer) views.insert(views.end(), tensors.optimizer.begin(), tensors.optimizer.end());
+  return ReadTablesInto(TablesFolder(checkpoint), step, specs, views);
+}
+
+absl::Status SendCheckpointTables(const std::string& checkpoint, int64_t step,
+                                  const ModelState& state, const std::string& scratch) {
+  ps::Session* const session = state.placement().session;
+  const std::string folder = TablesFolder(checkpoint);
+  if (PathExists(folder)) {
+    return session->Restore(std::filesystem::absolute(folder).string(), step);
+  }
+  const TableSpecList& specs = state.table_specs();
+  model::NamedTensors tensors;
+  for (const char* name : {"model.safetensors", "optimizer.safetensors"}) {
+    MIXREC_RETURN_IF_ERROR(AppendTableTensors(StrCat(checkpoint, "/", name), specs, &tensors));
+  }
+  return SendTables(specs, tensors, step, scratch, session);
 }
 
 absl::StatusOr<ModelCard> ReadModelCard(const std::string& checkpoint) {
@@ -144,10 +212,11 @@ absl::StatusOr<LoadedModel> LoadModel(const std::string& checkpoint,
                      " layers (hash ", given.backbone_hash, ")");
   }
   loaded.state = std::make_unique<ModelState>(backbone, card.options, card.users, card.items);
-  MIXREC_RETURN_IF_ERROR(
-      ReadTensorsInto(checkpoint + "/model.safetensors", loaded.state->Trainable()));
-  loaded.state->Refresh();
   MIXREC_ASSIGN_OR_RETURN(const TrainingRecord record, ReadTrainingRecord(checkpoint));
+  MIXREC_RETURN_IF_ERROR(ReadTrainingTensors(checkpoint, record.position.step, *loaded.state,
+                                             {loaded.state->Trainable(), {}},
+                                             /*with_optimizer=*/false));
+  loaded.state->Refresh();
   loaded.step = record.position.step;
   loaded.epoch = static_cast<int64_t>(record.position.validation_mrr.size());
   return loaded;

@@ -11,6 +11,7 @@
 #include "model/mixrec_model.h"
 #include "model/safetensors.h"
 #include "worker/model_card.h"
+#include "worker/model_state.h"
 
 namespace mixrec::worker {
 
@@ -45,8 +46,16 @@ absl::Status WriteTrainingState(const std::string& folder, const TrainingRecord&
 
 absl::StatusOr<TrainingRecord> ReadTrainingRecord(const std::string& folder);
 
-// Copies every tensor of a safetensors file into its view. DataError naming file and tensor when
-// one is missing, too many or of another shape.
-absl::Status ReadTensorsInto(const std::string& path, const model::NamedTensors& views);
+// Copies the tensors of a checkpoint into the state, those of its tables too where they are
+// embedded; `with_optimizer`: optimizer.safetensors too. Tables on servers are the caller's.
+// DataError naming file and tensor when one is missing, too many or of another shape.
+absl::Status ReadTrainingTensors(const std::string& checkpoint, int64_t step,
+                                 const ModelState& state, const TrainingTensors& tensors,
+                                 bool with_optimizer);
+
+// Gives the servers of the state's placement the tables of a checkpoint, however it holds them.
+// `scratch`: a folder to be made and removed.
+absl::Status SendCheckpointTables(const std::string& checkpoint, int64_t step,
+                                  const ModelState& state, const std::string& scratch);
 
 }  // namespace mixrec::worker
