@@ -13,9 +13,7 @@ using Json = nlohmann::ordered_json;
 
 bool Exists(const Replica& replica) { return !replica.endpoint.empty(); }
 
-std::string HostOf(const std::string& endpoint) {
-  return endpoint.substr(0, endpoint.rfind(':'));
-}
+std::string HostOf(const std::string& endpoint) { return endpoint.substr(0, endpoint.rfind(':')); }
 
 }  // namespace
 
@@ -66,10 +64,9 @@ Replica Authority::Spare(const ShardMap& map, const std::string& apart_from) con
   Replica same_host;
   for (const auto& [endpoint, member] : members_) {
     const Replica replica{endpoint, member.incarnation};
-    const bool used = std::any_of(
-        map.slots.begin(), map.slots.end(), [&](const ShardSlot& slot) {
-          return slot.primary == replica || slot.backup == replica || slot.learner == replica;
-        });
+    const bool used = std::any_of(map.slots.begin(), map.slots.end(), [&](const ShardSlot& slot) {
+      return slot.primary == replica || slot.backup == replica || slot.learner == replica;
+    });
     if (used) continue;
     if (HostOf(endpoint) != HostOf(apart_from)) return replica;
     if (!Exists(same_host)) same_host = replica;
@@ -115,7 +112,7 @@ void Authority::Form(ShardMap* map) {
   map->version = 1;
   for (size_t index = 0; index < map->slots.size(); ++index) {
     ShardSlot& slot = map->slots[index];
-    slot.epoch = 1;
+    slot.epoch = slot.lineage = 1;
     slot.buckets = EvenBuckets(static_cast<int64_t>(index), options_.shards);
     slot.primary = Spare(*map);
   }
@@ -139,6 +136,7 @@ void Authority::Repair(size_t index, ShardMap* map) {
     if (Exists(next)) {
       Report(StrCat(name, "the primary at ", slot.primary.endpoint, " is lost; ", next.endpoint,
                     Exists(slot.backup) ? " takes over" : " starts empty, its rows are gone"));
+      if (!Exists(slot.backup)) slot.lineage = slot.epoch + 1;
       slot.primary = next;
       slot.backup = slot.learner = {};
     }
@@ -183,6 +181,7 @@ std::string MapToJson(const ShardMap& map) {
   Json slots = Json::array();
   for (const ShardSlot& slot : map.slots) {
     slots.push_back({{"epoch", slot.epoch},
+                     {"lineage", slot.lineage},
                      {"buckets", {slot.buckets.first, slot.buckets.last}},
                      {"primary", replica(slot.primary)},
                      {"backup", replica(slot.backup)},
@@ -200,12 +199,13 @@ absl::StatusOr<ShardMap> MapFromJson(const std::string& text) {
       return Replica{r.at(0).get<std::string>(), r.at(1).get<uint64_t>()};
     };
     for (const Json& slot : json.at("slots")) {
-      map.slots.push_back({slot.at("epoch").get<uint64_t>(),
-                           {slot.at("buckets").at(0).get<int64_t>(),
-                            slot.at("buckets").at(1).get<int64_t>()},
-                           replica(slot.at("primary")),
-                           replica(slot.at("backup")),
-                           replica(slot.at("learner"))});
+      map.slots.push_back(
+          {slot.at("epoch").get<uint64_t>(),
+           slot.at("lineage").get<uint64_t>(),
+           {slot.at("buckets").at(0).get<int64_t>(), slot.at("buckets").at(1).get<int64_t>()},
+           replica(slot.at("primary")),
+           replica(slot.at("backup")),
+           replica(slot.at("learner"))});
     }
     return map;
   } catch (const Json::exception& error) {

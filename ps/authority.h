@@ -18,7 +18,7 @@ namespace mixrec::ps {
 
 struct AuthorityOptions {
   int shards = 1;
-  int replicas = 0;  // backups of each shard: 0 or 1
+  int replicas = 0;                          // backups of each shard: 0 or 1
   net::Time dead_after = 10 * net::kSecond;  // without a heartbeat
   // The map the journal had; version 0: a new one.
   ShardMap map;
@@ -55,8 +55,8 @@ class Authority : public net::Actor {
   void Form(ShardMap* map);
   void Repair(size_t index, ShardMap* map);
   bool IsAlive(const Replica& replica) const;
-  // A member that no slot names, on another host than `apart_from` if there is one; empty when there
-  // is none.
+  // A member that no slot names, on another host than `apart_from` if there is one; empty when
+  // there is none.
   Replica Spare(const ShardMap& map, const std::string& apart_from = "") const;
   void SendMap(const net::Peer& to, const Envelope& request, net::Outbox* out) const;
   void Report(const std::string& text) const;

@@ -1,6 +1,6 @@
 // Requests of one worker to the shards: each is sent to whoever is the shard's primary, again and
-// again until it is answered, with a bound on the bytes in flight and a deadline (docs/protocol.md).
-// The heart of ps::Client; a state machine without thread or clock.
+// again until it is answered, with a bound on the bytes in flight and a deadline
+// (docs/protocol.md). The heart of ps::Client; a state machine without thread or clock.
 #pragma once
 
 #include <cstdint>

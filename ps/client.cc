@@ -112,7 +112,9 @@ void Client::Broadcast(const Body& body, const std::string& what, Done done) {
   }
 }
 
-void Client::Open(Done done) { Broadcast(options_.session, "opening the session", std::move(done)); }
+void Client::Open(Done done) {
+  Broadcast(options_.session, "opening the session", std::move(done));
+}
 
 void Client::CreateTable(const TableSpec& spec, Done done) {
   tables_[spec.name] = spec;
@@ -120,8 +122,7 @@ void Client::CreateTable(const TableSpec& spec, Done done) {
             std::move(done));
 }
 
-void Client::Pull(const std::string& table, int64_t step, std::vector<int32_t> ids,
-                  DoneRows done) {
+void Client::Pull(const std::string& table, int64_t step, std::vector<int32_t> ids, DoneRows done) {
   const TableSpec& spec = SpecOf(table);
   const auto row_bytes = static_cast<size_t>(spec.width()) * sizeof(float);
   const size_t piece = std::max<size_t>(1, static_cast<size_t>(options_.message_bytes) / row_bytes);
@@ -144,8 +145,8 @@ void Client::Pull(const std::string& table, int64_t step, std::vector<int32_t> i
         if (!answer.ok()) return gather->Add(answer.status());
         const auto* found = std::get_if<Rows>(&answer->body);
         if (found == nullptr || found->rows.size() != count * row_bytes) {
-          return gather->Add(FailureError("a shard answered a pull of ", count,
-                                          " rows with something else"));
+          return gather->Add(
+              FailureError("a shard answered a pull of ", count, " rows with something else"));
         }
         char* to = static_cast<char*>(rows.data_ptr());
         ForEachRun((*shares)[slot].positions, first, count,

@@ -1,5 +1,6 @@
-// A worker's side of every verb: rows go to the shards that hold them, in pieces that fit a message,
-// and come back as one result. A net::Actor; ps::Session runs it on a thread, the simulation without.
+// A worker's side of every verb: rows go to the shards that hold them, in pieces that fit a
+// message, and come back as one result. A net::Actor; ps::Session runs it on a thread, the
+// simulation without.
 //
 // R rows, E row width, N states, D hidden width.
 #pragma once
@@ -22,8 +23,8 @@ namespace mixrec::ps {
 
 struct ClientOptions {
   CallerOptions caller;
-  OpenSession session;                  // what Open says to every shard
-  int64_t message_bytes = 512 * 1024;   // rows of one message
+  OpenSession session;                 // what Open says to every shard
+  int64_t message_bytes = 512 * 1024;  // rows of one message
 };
 
 // One thread. Every call queues messages, which leave with the next Receive or Tick (or Flush), and

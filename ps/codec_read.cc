@@ -128,6 +128,7 @@ Map Read(schema::Map::Reader in) {
   body.map.version = in.getVersion();
   for (const auto slot : in.getSlots()) {
     body.map.slots.push_back({slot.getEpoch(),
+                              slot.getLineage(),
                               {slot.getFirstBucket(), slot.getLastBucket()},
                               Read(slot.getPrimary()),
                               Read(slot.getBackup()),

@@ -146,6 +146,7 @@ void Write(const Map& body, Out out) {
   for (unsigned i = 0; i < slots.size(); ++i) {
     const ShardSlot& slot = body.map.slots[i];
     slots[i].setEpoch(slot.epoch);
+    slots[i].setLineage(slot.lineage);
     slots[i].setFirstBucket(slot.buckets.first);
     slots[i].setLastBucket(slot.buckets.last);
     WriteReplica(slot.primary, slots[i].initPrimary());

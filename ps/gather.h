@@ -9,8 +9,8 @@
 
 namespace mixrec::ps {
 
-// Counts answers down; calls `done` once, after the last, with the first failure. Held by shared_ptr
-// by every answer's callback.
+// Counts answers down; calls `done` once, after the last, with the first failure. Held by
+// shared_ptr by every answer's callback.
 class Gather {
  public:
   Gather(size_t expected, std::function<void(absl::Status)> done)

@@ -6,11 +6,11 @@ namespace mixrec::ps {
 
 enum class Mutation {
   kNone,
-  kNoDeduplication,      // a repeated effect is applied again
+  kNoDeduplication,       // a repeated effect is applied again
   kEarlyAcknowledgement,  // the primary answers before its backup has the update
-  kNoEpochCheck,         // a backup accepts updates of an older epoch
-  kStaleRead,            // a pull is answered before its version is there
-  kTornSnapshot,         // a snapshot is restored although it is not whole
+  kNoEpochCheck,          // a backup accepts updates of an older epoch
+  kStaleRead,             // a pull is answered before its version is there
+  kTornSnapshot,          // a snapshot is restored although it is not whole
 };
 
 }  // namespace mixrec::ps

@@ -163,6 +163,7 @@ struct Slot {
   primary @3 :Replica;
   backup @4 :Replica;
   learner @5 :Replica;
+  lineage @6 :UInt64;
 }
 
 struct Replica {

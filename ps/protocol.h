@@ -39,17 +39,17 @@ struct TableSpec {
   int64_t rows = 0;
   std::vector<PartSpec> parts;  // E is the sum of their widths
   Partition partition = Partition::kHashed;
-  // Sparse tables step the rows that are pushed (row-lazy, model.md D33); dense ones all rows of the
-  // shard, once a step: the item projection under the exact softmax. The last part of a softmax
+  // Sparse tables step the rows that are pushed (row-lazy, model.md D33); dense ones all rows of
+  // the shard, once a step: the item projection under the exact softmax. The last part of a softmax
   // table has width 1 and is its bias.
   bool dense = false;
   OptimizerOptions optimizer;
   uint64_t seed = 0;
 
   int64_t width() const;
-  // Whether the softmax verbs go with it: contiguous rows, and a bias as the last part.
+  // Whether the softmax verbs go with it: contiguous rows, a part of weights and one of biases.
   bool softmax() const {
-    return partition == Partition::kRanges && parts.size() >= 2 && parts.back().width == 1;
+    return partition == Partition::kRanges && parts.size() == 2 && parts.back().width == 1;
   }
 };
 bool operator==(const TableSpec& a, const TableSpec& b);
@@ -94,7 +94,8 @@ struct Push {
   net::Buffer ids;        // [R] int32, distinct within the rank's step
   net::Buffer gradients;  // [R, E] fp32
 };
-// First half of the vocabulary-parallel softmax (ps.md). Kept under (rank, step, part) for the second.
+// First half of the vocabulary-parallel softmax (ps.md). Kept under (rank, step, part) for the
+// second.
 struct SoftmaxForward {
   TableKey key;
   int64_t step = 0;
@@ -105,9 +106,9 @@ struct SoftmaxForward {
   net::Buffer states;        // [N, D] fp32
   net::Buffer labels;        // [N] int32
 };
-// E. Second half: the gradient of the table, and its optimiser's step once every piece of every rank
-// is there. `states` and `labels` are empty when the shard has them from the first half; it answers
-// kMissingForward when it does not (a backup that took over), and the worker sends them.
+// E. Second half: the gradient of the table, and its optimiser's step once every piece of every
+// rank is there. `states` and `labels` are empty when the shard has them from the first half; it
+// answers kMissingForward when it does not (a backup that took over), and the worker sends them.
 struct SoftmaxBackward {
   TableKey key;
   int64_t step = 0;
@@ -125,7 +126,7 @@ struct TopK {
   int64_t step = 0;
   int32_t k = 10;
   int64_t width = 0;
-  net::Buffer states;                      // [N, D] fp32
+  net::Buffer states;                        // [N, D] fp32
   net::Buffer exclude_offsets, exclude_ids;  // [N + 1] and [offsets[N]] int32; empty: none
 };
 // Two rounds: without `target_scores` the scores of the targets the shard owns (NaN for others);
@@ -139,7 +140,8 @@ struct Rank {
   net::Buffer target_scores;  // [N] fp32 or empty
   net::Buffer exclude_offsets, exclude_ids;
 };
-// The shard's rows of all tables of the namespace at `step`, as one file in `folder` (ps/snapshot.h).
+// The shard's rows of all tables of the namespace at `step`, as one file in `folder`
+// (ps/snapshot.h).
 struct Save {
   std::string space;
   std::string folder;
@@ -185,19 +187,19 @@ struct StateImageReceived {
 struct Heartbeat {
   std::string endpoint;
   uint64_t incarnation = 0;
-  int32_t slot = -1;           // -1: none yet
-  uint64_t slot_epoch = 0;     // that it works under
-  bool caught_up = false;      // a learner that has the state
+  int32_t slot = -1;        // -1: none yet
+  uint64_t slot_epoch = 0;  // that it works under
+  bool caught_up = false;   // a learner that has the state
 };
 
 // --- answers ---
 
 enum class Code : uint8_t {
   kOk = 0,
-  kRefused = 1,         // the request is wrong; the text says why
-  kWrongEpoch = 2,      // the map of the worker, or of the shard, is old: ask for the map, try again
-  kNotPrimary = 3,      // as kWrongEpoch
-  kParked = 4,          // alive; the answer comes when the rows are there; the text says who is missing
+  kRefused = 1,     // the request is wrong; the text says why
+  kWrongEpoch = 2,  // the map of the worker, or of the shard, is old: ask for the map, try again
+  kNotPrimary = 3,  // as kWrongEpoch
+  kParked = 4,      // alive; the answer comes when the rows are there; the text says who is missing
   kMissingForward = 5,  // see SoftmaxBackward
   kUnknownSpace = 6,    // no such namespace, table or session: the shard has lost it
   kFenced = 7,          // a newer incarnation of this rank is at work
@@ -211,10 +213,10 @@ struct Rows {
   net::Buffer rows;  // [R, E] fp32
 };
 struct SoftmaxPartial {
-  net::Buffer maximum, sum;   // [N] fp32: m_s and l_s
-  net::Buffer label_logits;   // [N] fp32; NaN where the label is elsewhere
-  net::Buffer label_rows;     // [owned, D] fp32: W_y of the states whose label is here, in order
-  net::Buffer numerators;     // [N, D] fp32: A_s
+  net::Buffer maximum, sum;  // [N] fp32: m_s and l_s
+  net::Buffer label_logits;  // [N] fp32; NaN where the label is elsewhere
+  net::Buffer label_rows;    // [owned, D] fp32: W_y of the states whose label is here, in order
+  net::Buffer numerators;    // [N, D] fp32: A_s
 };
 struct TopKLists {
   net::Buffer ids, scores;  // [N, k'] int32, fp32; k' = min(k, local rows)
@@ -235,11 +237,10 @@ struct Map {
   ShardMap map;
 };
 
-using Body =
-    std::variant<OpenSession, RenewLease, CreateTable, Pull, Push, SoftmaxForward, SoftmaxBackward,
-                 TopK, Rank, Save, Restore, DropNamespace, Stats, GetMap, Replicate, Replicated,
-                 StateImage, StateImageReceived, Heartbeat, Done, Rows, SoftmaxPartial, TopKLists,
-                 RankPartial, Saved, StatsReport, Map>;
+using Body = std::variant<OpenSession, RenewLease, CreateTable, Pull, Push, SoftmaxForward,
+                          SoftmaxBackward, TopK, Rank, Save, Restore, DropNamespace, Stats, GetMap,
+                          Replicate, Replicated, StateImage, StateImageReceived, Heartbeat, Done,
+                          Rows, SoftmaxPartial, TopKLists, RankPartial, Saved, StatsReport, Map>;
 
 // Around every body.
 struct Envelope {

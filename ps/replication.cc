@@ -19,8 +19,7 @@ void ReplicationLog::Append(Wire wire, net::Peer from) {
   log_.push_back({next_++, std::move(wire), std::move(from)});
 }
 
-bool ReplicationLog::Holds(uint64_t incarnation, const std::string& space,
-                           uint64_t request) const {
+bool ReplicationLog::Holds(uint64_t incarnation, const std::string& space, uint64_t request) const {
   return std::any_of(log_.begin(), log_.end(), [&](const Entry& entry) {
     return entry.sequence > applied_ && entry.wire.envelope.incarnation == incarnation &&
            entry.wire.envelope.request == request && SpaceOf(entry.wire.body) == space;

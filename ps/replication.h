@@ -33,6 +33,9 @@ class ReplicationLog {
   // Forgets everything; the next update is number `applied` + 1.
   void Reset(uint64_t applied);
 
+  // Number of the last update.
+  uint64_t last() const { return next_ - 1; }
+
   // An update in the order in which it will be applied.
   void Append(Wire wire, net::Peer from);
   // Whether this request is in the log and not applied yet.
@@ -67,22 +70,21 @@ class ReplicationLog {
     uint64_t image_sequence = 0;
     std::vector<bool> image_received;  // by piece; empty: no image to send
     size_t image_left = 0;
-    size_t image_sent = 0;     // pieces sent at least once
+    size_t image_sent = 0;      // pieces sent at least once
     uint64_t acknowledged = 0;  // every update up to it is there
     uint64_t sent = 0;
     net::Time progress_at = 0;  // of the last word, or sending
   };
 
-  uint64_t last() const { return next_ - 1; }
   void SendImage(const Envelope& envelope, net::Outbox* out);
   void SendEntries(const Envelope& envelope, net::Outbox* out);
   void CheckCaughtUp();
   void Trim();
 
   ReplicationOptions options_;
-  std::deque<Entry> log_;   // updates that are not applied, or that the follower lacks
-  uint64_t next_ = 1;       // number of the next update
-  uint64_t applied_ = 0;    // updates taken
+  std::deque<Entry> log_;  // updates that are not applied, or that the follower lacks
+  uint64_t next_ = 1;      // number of the next update
+  uint64_t applied_ = 0;   // updates taken
   std::optional<Follower> follower_;
 };
 

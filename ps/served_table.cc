@@ -86,9 +86,8 @@ void ServedTable::ApplyMerged(const std::vector<Piece>& pieces) {
       gradient += width;
     }
   }
-  std::stable_sort(all.begin(), all.end(), [](const Contribution& a, const Contribution& b) {
-    return a.id < b.id;
-  });
+  std::stable_sort(all.begin(), all.end(),
+                   [](const Contribution& a, const Contribution& b) { return a.id < b.id; });
   std::vector<int32_t> ids;
   std::vector<float> sums;
   sums.reserve(all.size() * static_cast<size_t>(width));

@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -46,6 +47,9 @@ class ServedTable {
   Answer Read(const TopK& request);
   Answer Read(const Rank& request);
 
+  // The next step of every rank is `step`, whatever waited.
+  void Reset(int64_t step);
+
   const TableSpec& spec() const { return table_.spec(); }
   Table& table() { return table_; }
   const Table& table() const { return table_; }
@@ -58,12 +62,26 @@ class ServedTable {
   Answer AddPiece(Piece piece);
   void ApplySparse(const std::vector<Piece>& pieces);
   void ApplyMerged(const std::vector<Piece>& pieces);
+  // The exponentials of first halves, as far as they fit, by the states' frame: the second half has
+  // the same one. A backup has none and computes them again, with the same result bit for bit as
+  // long as the rows have not moved.
+  struct Kept {
+    net::Buffer states;
+    int64_t step = 0;
+    SoftmaxBatch batch;
+  };
+
+  Answer CheckStates(const net::Buffer& states, int64_t width, const net::Buffer& rows) const;
   void ApplySoftmax(const std::vector<Piece>& pieces);
+  SoftmaxBatch TakeBatch(const SoftmaxBackward& backward);
+  void Keep(const SoftmaxForward& forward, SoftmaxBatch batch);
 
   Mutation mutation_;
   Table table_;
   StepGate gate_;
   std::unique_ptr<Vocabulary> vocabulary_;  // of a softmax table
+  std::deque<Kept> kept_;
+  int64_t kept_bytes_ = 0;
 };
 
 }  // namespace mixrec::ps

@@ -25,8 +25,8 @@ Shard::Shard(const ShardOptions& options)
     : options_(options), log_(WithMutation(options.replication, options.mutation)) {}
 
 void Shard::Start(net::Outbox* out) {
-  authority_heard_ = worker_heard_ = out->now();
-  SendHeartbeat(out);
+  authority_heard_ = worker_heard_ = heartbeat_at_ = out->now();
+  Tick(out);
 }
 
 void Shard::Receive(const net::Peer& from, const net::Message& message, net::Outbox* out) {
@@ -42,11 +42,11 @@ void Shard::Receive(const net::Peer& from, const net::Message& message, net::Out
   } else if (std::holds_alternative<StateImage>(wire->body)) {
     OnImage(from, *wire, out);
   } else if (const auto* replicated = std::get_if<Replicated>(&wire->body)) {
-    if (wire->envelope.epoch == epoch_) log_.OnReplicated(replicated->up_to);
+    if (InEpoch(*wire)) log_.OnReplicated(replicated->up_to);
     if (wire->envelope.code != Code::kOk) SendHeartbeat(out);  // the map has changed
     Commit(out);
   } else if (const auto* piece = std::get_if<StateImageReceived>(&wire->body)) {
-    if (wire->envelope.epoch == epoch_) log_.OnImagePiece(piece->sequence, piece->part);
+    if (InEpoch(*wire)) log_.OnImagePiece(piece->sequence, piece->part);
     Commit(out);
   } else if (std::holds_alternative<GetMap>(wire->body)) {
     Reply(from, wire->envelope, {Code::kOk, "", Map{map_}}, out);
@@ -68,8 +68,8 @@ void Shard::Tick(net::Outbox* out) {
 void Shard::SendHeartbeat(net::Outbox* out) {
   const bool in_sync = role_ == Role::kPrimary && log_.synchronous();
   out->Send(options_.authority,
-            Encode({OwnEnvelope(), Heartbeat{options_.endpoint, options_.incarnation, slot_, epoch_,
-                                             in_sync}}));
+            Encode({OwnEnvelope(),
+                    Heartbeat{options_.endpoint, options_.incarnation, slot_, epoch_, in_sync}}));
   heartbeat_at_ = out->now() + options_.heartbeat;
   const net::Time silent = out->now() - authority_heard_;
   const bool missed = silent > 10 * options_.heartbeat;
@@ -131,6 +131,11 @@ void Shard::Become(Role role, const ShardSlot& slot, net::Outbox* out) {
   if (before != role) {
     LOG(INFO) << "shard " << slot_ << ": " << RoleName(role) << ", epoch " << epoch_;
   }
+  if (lineage_ != slot.lineage) {
+    state_.reset();
+    if (before == Role::kPrimary) LeavePrimary();
+  }
+  lineage_ = slot.lineage;
   if (state_ == nullptr || (role == Role::kLearner && before != Role::kLearner)) {
     state_ = std::make_unique<ShardState>(slot.buckets, options_.device, options_.mutation);
     received_ = 0;
@@ -139,7 +144,7 @@ void Shard::Become(Role role, const ShardSlot& slot, net::Outbox* out) {
   }
   if (before == Role::kPrimary && role != Role::kPrimary) LeavePrimary();
   if (role == Role::kPrimary) {
-    if (before != Role::kPrimary) log_.Reset(received_);
+    if (log_.last() != received_) log_.Reset(received_);
     FollowSlot(slot);
     Commit(out);
   }
@@ -175,7 +180,7 @@ void Shard::OnWorker(const net::Peer& from, Wire wire, net::Outbox* out) {
     Reply(from, wire.envelope, Refuse(Code::kNotPrimary, "not the primary"), out);
     return;
   }
-  if (wire.envelope.slot != slot_ || wire.envelope.epoch != epoch_) {
+  if (wire.envelope.slot != slot_ || !InEpoch(wire)) {
     if (wire.envelope.epoch > epoch_) SendHeartbeat(out);
     Reply(from, wire.envelope, Refuse(Code::kWrongEpoch, "epoch ", epoch_), out);
     return;
@@ -212,6 +217,7 @@ void Shard::OnEffect(const net::Peer& from, Wire wire, net::Outbox* out) {
     return;
   }
   log_.Append(std::move(wire), from);
+  received_ = log_.last();
   Commit(out);
 }
 
@@ -229,6 +235,7 @@ void Shard::Commit(net::Outbox* out) {
 
 void Shard::OnRead(const net::Peer& from, Wire wire, net::Outbox* out) {
   Answer answer = state_->Read(wire.envelope, wire.body);
+  if (Dies(wire, answer, out)) return;
   if (answer.code == Code::kOk) KeepForward(wire);
   const bool parked = answer.code == Code::kParked;
   Reply(from, wire.envelope, std::move(answer), out);
@@ -251,10 +258,22 @@ void Shard::RetryParked(net::Outbox* out) {
       still.push_back(std::move(read));
       continue;
     }
+    if (Dies(read.wire, answer, out)) return;
     if (answer.code == Code::kOk) KeepForward(read.wire);
     Reply(read.from, read.wire.envelope, std::move(answer), out);
   }
   parked_ = std::move(still);
+}
+
+bool Shard::Dies(const Wire& wire, const Answer& answer, net::Outbox* out) {
+  const auto* saved = std::get_if<Saved>(&answer.body);
+  if (saved == nullptr || !options_.dies_after_saving) return false;
+  if (!options_.dies_after_saving(StrCat(std::get<Save>(wire.body).folder, "/", saved->file))) {
+    return false;
+  }
+  out->packets().clear();
+  out->Stop();
+  return true;
 }
 
 void Shard::KeepForward(const Wire& wire) {
@@ -325,6 +344,7 @@ void Shard::DropExpired(net::Outbox* out) {
     envelope.incarnation = UINT64_MAX;
     heard->second = out->now();
     log_.Append({envelope, DropNamespace{space}}, "");
+    received_ = log_.last();
   }
   Commit(out);
 }
@@ -333,8 +353,7 @@ void Shard::DropExpired(net::Outbox* out) {
 
 void Shard::OnReplicate(const net::Peer& from, const Wire& wire, net::Outbox* out) {
   const Envelope& envelope = wire.envelope;
-  const bool checked = options_.mutation != Mutation::kNoEpochCheck;
-  if (checked && envelope.epoch != epoch_) {
+  if (!InEpoch(wire)) {
     if (envelope.epoch > epoch_) {
       SendHeartbeat(out);  // to learn the new epoch; the primary will send again
     } else {
@@ -342,7 +361,9 @@ void Shard::OnReplicate(const net::Peer& from, const Wire& wire, net::Outbox* ou
     }
     return;
   }
-  if (state_ == nullptr || (checked && role_ == Role::kPrimary)) return;
+  const bool follows = role_ == Role::kBackup || role_ == Role::kLearner;
+  if (!follows && options_.mutation != Mutation::kNoEpochCheck) return;
+  if (state_ == nullptr) return;
   const bool has_image = image_sequence_ > 0 && image_pieces_.empty();
   if (role_ == Role::kLearner && !has_image) return;
   const auto& update = std::get<Replicate>(wire.body);
@@ -360,7 +381,7 @@ void Shard::OnReplicate(const net::Peer& from, const Wire& wire, net::Outbox* ou
     }
     received_ = update.sequence;
   }
-  Reply(from, envelope, {Code::kOk, "", Replicated{received_}}, out);
+  Reply(from, envelope, {Code::kOk, "", Replicated{std::min(received_, update.sequence)}}, out);
 }
 
 void Shard::OnImage(const net::Peer& from, const Wire& wire, net::Outbox* out) {
@@ -397,6 +418,10 @@ void Shard::OnImage(const net::Peer& from, const Wire& wire, net::Outbox* out) {
 }
 
 // ------------------------------------------------------------------------------------------------
+
+bool Shard::InEpoch(const Wire& wire) const {
+  return wire.envelope.epoch == epoch_ || options_.mutation == Mutation::kNoEpochCheck;
+}
 
 Envelope Shard::OwnEnvelope() const {
   Envelope envelope;

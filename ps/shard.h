@@ -1,12 +1,13 @@
 // One replica of one shard: serves workers while it is the primary, follows while it is the backup,
-// and does what the authority's map says (docs/protocol.md). A net::Actor: no thread, socket or clock
-// of its own.
+// and does what the authority's map says (docs/protocol.md). A net::Actor: no thread, socket or
+// clock of its own.
 #pragma once
 
 #include <ATen/ATen.h>
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -31,6 +32,8 @@ struct ShardOptions {
   size_t forward_bytes = size_t{1} << 30;  // states kept for the second half of the softmax
   ReplicationOptions replication;
   Mutation mutation = Mutation::kNone;
+  // Simulations only: called after a snapshot file was written; true: the process dies right then.
+  std::function<bool(const std::string& path)> dies_after_saving;
 };
 
 enum class Role { kSpare, kLearner, kBackup, kPrimary };
@@ -81,6 +84,7 @@ class Shard : public net::Actor {
   void DropForward(const Wire& wire);
   void Commit(net::Outbox* out);
   void RetryParked(net::Outbox* out);
+  bool Dies(const Wire& wire, const Answer& answer, net::Outbox* out);
   void DropExpired(net::Outbox* out);
 
   // As a follower.
@@ -89,6 +93,7 @@ class Shard : public net::Actor {
 
   void SendHeartbeat(net::Outbox* out);
   void Reply(const net::Peer& to, const Envelope& request, Answer answer, net::Outbox* out) const;
+  bool InEpoch(const Wire& wire) const;
   Envelope OwnEnvelope() const;
   std::string StatsJson() const;
 
@@ -96,7 +101,7 @@ class Shard : public net::Actor {
   ShardMap map_;
   Role role_ = Role::kSpare;
   int slot_ = -1;
-  uint64_t epoch_ = 0;
+  uint64_t epoch_ = 0, lineage_ = 0;
   std::unique_ptr<ShardState> state_;
 
   ReplicationLog log_;
@@ -105,7 +110,7 @@ class Shard : public net::Actor {
   size_t forward_bytes_ = 0;
   std::map<std::string, net::Time> heard_;  // the last word of each namespace's workers
 
-  uint64_t received_ = 0;  // follower: number of the last update applied
+  uint64_t received_ = 0;        // number of the last update that is here
   uint64_t image_sequence_ = 0;  // of the image that comes, or came, plus 1; 0: none
   std::vector<net::Buffer> image_pieces_;
 

@@ -1,5 +1,5 @@
-// A shard's state as bytes: what a learner gets from its primary. A JSON header names everything and
-// refers to blobs by number: messages of the protocol, as they came, and rows.
+// A shard's state as bytes: what a learner gets from its primary. A JSON header names everything
+// and refers to blobs by number: messages of the protocol, as they came, and rows.
 //
 //   "MIXREC-1" | header bytes, u64 | header | blobs, each padded to 8 bytes
 #include <cstring>
@@ -16,6 +16,12 @@ using Json = nlohmann::json;
 
 constexpr char kMagic[] = "MIXREC-1";
 constexpr size_t kPrefix = 16;
+
+Wire Bare(Body body) {
+  Wire wire;
+  wire.body = std::move(body);
+  return wire;
+}
 
 size_t Padded(size_t bytes) { return (bytes + 7) / 8 * 8; }
 
@@ -113,9 +119,9 @@ Json TableJson(const std::string& space, const ServedTable& table, Blobs* blobs)
                       {"step", piece.step},
                       {"part", piece.part},
                       {"parts", piece.parts},
-                      {"message", blobs->AddMessage({{}, piece.body})}});
+                      {"message", blobs->AddMessage(Bare(piece.body))}});
   }
-  return {{"create", blobs->AddMessage({{}, CreateTable{space, table.spec()}})},
+  return {{"create", blobs->AddMessage(Bare(CreateTable{space, table.spec()}))},
           {"state", blobs->Add(state.Slice(0, state_bytes))},
           {"counts", blobs->Add(counts.Slice(0, static_cast<size_t>(count) * 4))},
           {"clocks", table.gate().clocks()},
@@ -173,7 +179,7 @@ net::Buffer ShardState::Serialise() const {
     for (const auto& [table_name, table] : space.tables) {
       tables.push_back(TableJson(name, table, &blobs));
     }
-    spaces.push_back({{"options", blobs.AddMessage({{}, space.options})},
+    spaces.push_back({{"options", blobs.AddMessage(Bare(space.options))},
                       {"sessions", sessions},
                       {"tables", tables}});
   }

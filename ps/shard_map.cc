@@ -7,7 +7,8 @@
 namespace mixrec::ps {
 namespace {
 
-// First row of a bucket in a kRanges table: the smallest r with floor(r * kBuckets / rows) >= bucket.
+// First row of a bucket in a kRanges table: the smallest r with floor(r * kBuckets / rows) >=
+// bucket.
 int64_t FirstRowOfBucket(int64_t rows, int64_t bucket) {
   return (bucket * rows + kBuckets - 1) / kBuckets;
 }

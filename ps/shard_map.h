@@ -63,6 +63,8 @@ struct Replica {
 
 struct ShardSlot {
   uint64_t epoch = 0;  // grows whenever this slot's replicas change
+  // The epoch in which its rows began, empty: a replica with rows of another lineage has nothing.
+  uint64_t lineage = 0;
   BucketRange buckets;
   Replica primary;  // empty: lost
   Replica backup;   // has every acknowledged update

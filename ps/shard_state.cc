@@ -124,9 +124,8 @@ Answer ShardState::Effect(const Envelope& envelope, const Body& body) {
     return {};
   }
   const int rank = RankOf(SpaceOf(body), envelope.incarnation);
-  const TableKey& key = std::holds_alternative<Push>(body)
-                            ? std::get<Push>(body).key
-                            : std::get<SoftmaxBackward>(body).key;
+  const TableKey& key = std::holds_alternative<Push>(body) ? std::get<Push>(body).key
+                                                           : std::get<SoftmaxBackward>(body).key;
   ServedTable* table = FindTable(key);
   if (table == nullptr) {
     return Refuse(Code::kUnknownSpace, "no table ", key.table, " in ", key.space);
@@ -170,11 +169,17 @@ Answer ShardState::Create(const CreateTable& create) {
                   " is there with another shape, optimiser or seed");
   }
   const OpenSession& options = space.options;
-  space.tables.emplace(std::piecewise_construct, std::forward_as_tuple(create.spec.name),
-                       std::forward_as_tuple(
-                           create.spec,
-                           GateOptions{options.world, options.consistency, options.staleness},
-                           buckets_, device_, mutation_));
+  const GateOptions gate{options.world, options.consistency, options.staleness};
+  try {  // LibTorch's allocator throws
+    space.tables.emplace(
+        std::piecewise_construct, std::forward_as_tuple(create.spec.name),
+        std::forward_as_tuple(create.spec, gate, buckets_, device_, mutation_));
+  } catch (const std::exception& error) {
+    const std::string text = error.what();
+    return Refuse(Code::kFailed, "no memory for table ", create.spec.name, " of ",
+                  create.spec.rows, " rows of width ", create.spec.width(), ": ",
+                  text.substr(0, text.find('\n')));
+  }
   return {};
 }
 
@@ -227,9 +232,11 @@ Answer ShardState::SaveTables(const Save& save) {
 Answer ShardState::RestoreTables(const Restore& restore) {
   Namespace& space = spaces_.at(restore.space);
   for (auto& [name, table] : space.tables) {
-    const absl::Status status = ReadSnapshotTable(restore.folder, &table.table());
+    const absl::Status status = ReadSnapshotTable(
+        restore.folder, &table.table(),
+        mutation_ == Mutation::kTornSnapshot ? SnapshotTrust::kAny : SnapshotTrust::kWhole);
     if (!status.ok()) return Refuse(Code::kFailed, std::string(status.message()));
-    table.gate().Reset(restore.step);
+    table.Reset(restore.step);
   }
   return {};
 }

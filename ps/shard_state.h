@@ -1,6 +1,6 @@
-// What a shard knows: namespaces with their sessions, tables, and the gradients that wait until their
-// step is complete. A pure object: effects are applied one after the other, and two of them that
-// applied the same effects are equal, which is what makes a backup (docs/protocol.md).
+// What a shard knows: namespaces with their sessions, tables, and the gradients that wait until
+// their step is complete. A pure object: effects are applied one after the other, and two of them
+// that applied the same effects are equal, which is what makes a backup (docs/protocol.md).
 #pragma once
 
 #include <ATen/ATen.h>
@@ -37,7 +37,8 @@ class ShardState {
   Answer Prepare(const Body& effect) const;
   // Applies a request with effect and remembers the answer. The caller has asked Find.
   Answer Apply(const Envelope& envelope, const Body& effect);
-  // Answers a request without effect. kParked, with who is missing, when its rows are not there yet.
+  // Answers a request without effect. kParked, with who is missing, when its rows are not there
+  // yet.
   Answer Read(const Envelope& envelope, const Body& body);
 
   // The rank of a sender; -1 when it has no session (any more).

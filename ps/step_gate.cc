@@ -76,7 +76,8 @@ bool StepGate::Admits(int64_t step) const {
 }
 
 std::string StepGate::Missing(int64_t step) const {
-  const int64_t wanted = options_.consistency == Consistency::kSsp ? step - options_.staleness : step;
+  const int64_t wanted =
+      options_.consistency == Consistency::kSsp ? step - options_.staleness : step;
   std::string ranks;
   for (size_t rank = 0; rank < clocks_.size(); ++rank) {
     if (clocks_[rank] < wanted) ranks += StrCat(ranks.empty() ? "" : ", ", rank);
@@ -91,7 +92,8 @@ void StepGate::Reset(int64_t step) {
 }
 
 void StepGate::Forget(int rank) {
-  // Under bsp a finished step may still wait for the other ranks: it is this rank's word, and stays.
+  // Under bsp a finished step may still wait for the other ranks: it is this rank's word, and
+  // stays.
   auto& steps = waiting_[static_cast<size_t>(rank)];
   steps.erase(steps.lower_bound(clocks_[static_cast<size_t>(rank)]), steps.end());
 }

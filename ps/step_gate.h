@@ -1,5 +1,5 @@
-// Who has pushed what: the clocks of the ranks of one table, the pieces that wait for their step, and
-// which reads may go on. All consistency modes are this one gate (ps.md, "Consistency").
+// Who has pushed what: the clocks of the ranks of one table, the pieces that wait for their step,
+// and which reads may go on. All consistency modes are this one gate (ps.md, "Consistency").
 #pragma once
 
 #include <cstdint>
@@ -31,9 +31,9 @@ class StepGate {
  public:
   explicit StepGate(const GateOptions& options);
 
-  // Takes a piece and returns what is complete now: groups of pieces, in the order in which they are
-  // to be applied, each group one step of the optimiser, its pieces by (rank, part). Under bsp a
-  // group has the pieces of all ranks, otherwise those of one. A piece that is there already, or
+  // Takes a piece and returns what is complete now: groups of pieces, in the order in which they
+  // are to be applied, each group one step of the optimiser, its pieces by (rank, part). Under bsp
+  // a group has the pieces of all ranks, otherwise those of one. A piece that is there already, or
   // belongs to a finished step, is dropped. UsageError when it contradicts the others.
   absl::StatusOr<std::vector<std::vector<Piece>>> Add(Piece piece);
 
@@ -66,9 +66,9 @@ class StepGate {
   std::vector<Piece> Take(int rank, int64_t step);
 
   GateOptions options_;
-  std::vector<int64_t> clocks_;                            // steps pushed, by rank
-  std::vector<std::map<int64_t, Parts>> waiting_;          // by rank and step
-  int64_t applied_ = 0;                                    // bsp: steps handed out
+  std::vector<int64_t> clocks_;                    // steps pushed, by rank
+  std::vector<std::map<int64_t, Parts>> waiting_;  // by rank and step
+  int64_t applied_ = 0;                            // bsp: steps handed out
 };
 
 }  // namespace mixrec::ps

@@ -17,7 +17,8 @@ inline net::Buffer BufferOf(const at::Tensor& tensor) {
 // A read-only CPU tensor over a frame, whose size must fit.
 inline at::Tensor TensorOf(const net::Buffer& buffer, at::ScalarType type, at::IntArrayRef sizes) {
   if (buffer.empty()) return at::empty(sizes, type);
-  return at::from_blob(const_cast<char*>(buffer.data()), sizes, [buffer](void*) {}, type);
+  return at::from_blob(
+      const_cast<char*>(buffer.data()), sizes, [buffer](void*) {}, type);
 }
 
 }  // namespace mixrec::ps

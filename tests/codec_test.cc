@@ -77,12 +77,12 @@ auto Fields(const RankPartial& b) { return std::tuple(S(b.target_scores), S(b.co
 auto Fields(const Saved& b) { return std::tuple(b.file, b.bytes, b.hash); }
 auto Fields(const StatsReport& b) { return std::tuple(b.json); }
 auto Fields(const Map& b) {
-  std::vector<
-      std::tuple<uint64_t, int64_t, int64_t, decltype(R({})), decltype(R({})), decltype(R({}))>>
+  std::vector<std::tuple<uint64_t, uint64_t, int64_t, int64_t, decltype(R({})), decltype(R({})),
+                         decltype(R({}))>>
       slots;
   for (const ShardSlot& slot : b.map.slots) {
-    slots.emplace_back(slot.epoch, slot.buckets.first, slot.buckets.last, R(slot.primary),
-                       R(slot.backup), R(slot.learner));
+    slots.emplace_back(slot.epoch, slot.lineage, slot.buckets.first, slot.buckets.last,
+                       R(slot.primary), R(slot.backup), R(slot.learner));
   }
   return std::tuple(b.map.version, slots);
 }

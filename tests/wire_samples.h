@@ -31,8 +31,8 @@ inline TableSpec SampleSpec() {
 inline ShardMap SampleMap() {
   ShardMap map;
   map.version = 5;
-  map.slots.push_back({3, {0, 2048}, {"tcp://a:1", 11}, {"tcp://b:2", 12}, {"tcp://c:3", 13}});
-  map.slots.push_back({4, {2048, 4096}, {"tcp://b:2", 12}, {}, {}});
+  map.slots.push_back({3, 2, {0, 2048}, {"tcp://a:1", 11}, {"tcp://b:2", 12}, {"tcp://c:3", 13}});
+  map.slots.push_back({4, 1, {2048, 4096}, {"tcp://b:2", 12}, {}, {}});
   return map;
 }
 

@@ -1,0 +1,2 @@
+mixrec_test(ps_simulation_test ROOMS ps net
+  SOURCES simulation/ps_world.cc simulation/ps_worker.cc TORCH LABELS simulation)

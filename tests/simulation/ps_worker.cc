@@ -1,0 +1,329 @@
+#include "tests/simulation/ps_worker.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "common/file.h"
+#include "common/log.h"
+#include "common/random.h"
+#include "ps/snapshot.h"
+
+namespace mixrec::ps {
+namespace {
+
+constexpr char kSpace[] = "simulated";
+constexpr net::Time kPoll = 5 * net::kMillisecond;
+
+std::vector<int32_t> AllRows(int64_t rows) {
+  std::vector<int32_t> ids(static_cast<size_t>(rows));
+  std::iota(ids.begin(), ids.end(), 0);
+  return ids;
+}
+
+}  // namespace
+
+TableSpec CountTable(const WorldOptions& options) {
+  TableSpec spec;
+  spec.name = "counts";
+  spec.rows = options.rows;
+  spec.parts = {{"counts", options.workers, 0}};
+  spec.optimizer.kind = Optimizer::kSgd;
+  spec.optimizer.weight_decay = 0;
+  return spec;
+}
+
+TableSpec AdamTable(const WorldOptions& options) {
+  TableSpec spec;
+  spec.name = "values";
+  spec.rows = options.rows;
+  spec.parts = {{"values", 3, 0.02}};
+  spec.seed = options.seed;
+  return spec;
+}
+
+Job::Job(const WorldOptions& world)
+    : options(world),
+      started(static_cast<size_t>(world.workers), 0),
+      acknowledged(static_cast<size_t>(world.workers), 0),
+      barrier(static_cast<size_t>(world.workers), 0) {
+  for (int rank = 0; rank < world.workers; ++rank) {
+    rows_.emplace_back();
+    counts_.push_back({std::vector<int32_t>(static_cast<size_t>(world.rows), 0)});
+    for (int64_t step = 0; step < world.steps; ++step) {
+      RandomStream random(
+          HashKey(world.seed, "rows", static_cast<uint64_t>(rank), static_cast<uint64_t>(step)));
+      std::vector<int32_t> ids;
+      std::vector<int32_t> counts = counts_.back().back();
+      for (int32_t row = 0; row < world.rows; ++row) {
+        if (random.Uniform() < 0.5) continue;
+        ids.push_back(row);
+        ++counts[static_cast<size_t>(row)];
+      }
+      rows_.back().push_back(std::move(ids));
+      counts_.back().push_back(std::move(counts));
+    }
+  }
+}
+
+const std::vector<int32_t>& Job::RowsOf(int rank, int64_t step) const {
+  return rows_[static_cast<size_t>(rank)][static_cast<size_t>(step)];
+}
+
+int64_t Job::Count(int rank, int64_t step, int64_t row) const {
+  step = std::clamp<int64_t>(step, 0, options.steps);
+  return counts_[static_cast<size_t>(rank)][static_cast<size_t>(step)][static_cast<size_t>(row)];
+}
+
+SimulatedWorker::SimulatedWorker(const ClientOptions& options, int rank, Job* job)
+    : client_(options), rank_(rank), job_(job), attempt_(job->attempt), step_(job->first_step) {}
+
+void SimulatedWorker::Start(net::Outbox* out) {
+  client_.Start(out);
+  Advance(out);
+}
+
+void SimulatedWorker::Receive(const net::Peer& from, const net::Message& message,
+                              net::Outbox* out) {
+  client_.Receive(from, message, out);
+  Advance(out);
+}
+
+void SimulatedWorker::Tick(net::Outbox* out) { Advance(out); }
+
+void SimulatedWorker::Fail(const absl::Status& status) {
+  if (attempt_ != job_->attempt || job_->failed) return;
+  job_->failed = true;
+  job_->failure = StrCat("rank ", rank_, ": ", std::string(status.message()));
+}
+
+Client::Done SimulatedWorker::Then(std::function<void()> next) {
+  waiting_ = true;
+  return [this, next = std::move(next)](const absl::Status& status) {
+    waiting_ = false;
+    if (!status.ok()) return Fail(status);
+    next();
+  };
+}
+
+bool SimulatedWorker::Barrier() {
+  auto& reached = job_->barrier;
+  if (!at_barrier_) ++reached[static_cast<size_t>(rank_)];
+  const int mine = reached[static_cast<size_t>(rank_)];
+  at_barrier_ = std::any_of(reached.begin(), reached.end(), [mine](int n) { return n < mine; });
+  return !at_barrier_;
+}
+
+void SimulatedWorker::Advance(net::Outbox* out) {
+  for (bool again = true; again && !job_->failed;) {
+    const Phase before = phase_;
+    switch (phase_) {
+      case Phase::kConnect:
+        if (client_.connected()) Enter(Phase::kClear);
+        break;
+      case Phase::kClear:
+        Clear();
+        break;
+      case Phase::kOpen:
+        Open();
+        break;
+      case Phase::kRestore:
+        Restore();
+        break;
+      case Phase::kStep:
+        Step(out);
+        break;
+      case Phase::kSave:
+        Save();
+        break;
+      case Phase::kDrain:
+        if (pushes_ == 0 && Barrier()) Enter(Phase::kCheck);
+        break;
+      case Phase::kCheck:
+        Check();
+        break;
+      case Phase::kDone:
+        break;
+    }
+    again = phase_ != before;
+  }
+  client_.Tick(out);
+  if (phase_ != Phase::kDone && !job_->failed) out->WakeAt(out->now() + kPoll);
+}
+
+void SimulatedWorker::Clear() {
+  if (waiting_) return;
+  if (rank_ == 0 && attempt_ > 0 && !pulled_) {
+    return client_.Drop(kSpace, Then([this] { pulled_ = true; }));
+  }
+  if (Barrier()) Enter(Phase::kOpen), pulled_ = false;
+}
+
+void SimulatedWorker::Open() {
+  if (waiting_) return;
+  if (pulled_) {
+    if (Barrier()) Enter(Phase::kRestore), pulled_ = false;
+    return;
+  }
+  client_.Open(Then([this] {
+    client_.CreateTable(CountTable(job_->options), Then([this] {
+                          client_.CreateTable(AdamTable(job_->options),
+                                              Then([this] { pulled_ = true; }));
+                        }));
+  }));
+}
+
+void SimulatedWorker::Restore() {
+  if (waiting_) return;
+  if (rank_ == 0 && !job_->snapshot.empty() && !pulled_) {
+    return client_.Restore(job_->snapshot, job_->first_step, Then([this] { pulled_ = true; }));
+  }
+  if (Barrier()) Enter(Phase::kStep), pulled_ = false;
+}
+
+void SimulatedWorker::Step(net::Outbox* out) {
+  if (waiting_) return;
+  if (step_ == job_->options.steps) return Enter(Phase::kDrain);
+  if (!pulled_) {
+    if (out->now() < think_until_) return out->WakeAt(think_until_);
+    return PullStep();
+  }
+  if (pushes_ > 2) return;
+  PushStep();
+  const RandomStream base(HashKey(job_->options.seed, "think", static_cast<uint64_t>(rank_),
+                                  static_cast<uint64_t>(step_)));
+  RandomStream random = base;
+  think_until_ = out->now() + static_cast<net::Time>(random.Uniform() *
+                                                     job_->options.think_seconds * net::kSecond);
+  const int64_t every = job_->options.save_every;
+  if (every > 0 && step_ % every == 0 && step_ < job_->options.steps) Enter(Phase::kSave);
+}
+
+void SimulatedWorker::PullStep() {
+  waiting_ = true;
+  RandomStream random(HashKey(job_->options.seed, "read", static_cast<uint64_t>(rank_),
+                              static_cast<uint64_t>(step_)));
+  std::vector<int32_t> ids;
+  for (int32_t row = 0; row < job_->options.rows; ++row) {
+    if (random.Uniform() < 0.6) ids.push_back(row);
+  }
+  const int64_t own = job_->acknowledged[static_cast<size_t>(rank_)];
+  client_.Pull("counts", step_, ids, [this, ids, own](const absl::StatusOr<at::Tensor>& rows) {
+    waiting_ = false;
+    if (!rows.ok()) return Fail(rows.status());
+    CheckRows(step_, ids, *rows, own);
+    pulled_ = true;
+  });
+}
+
+void SimulatedWorker::CheckRows(int64_t step, const std::vector<int32_t>& ids,
+                                const at::Tensor& rows, int64_t own_acknowledged) {
+  const WorldOptions& options = job_->options;
+  const auto values = rows.accessor<float, 2>();
+  for (size_t k = 0; k < ids.size(); ++k) {
+    for (int rank = 0; rank < options.workers; ++rank) {
+      int64_t at_least = 0, at_most = job_->started[static_cast<size_t>(rank)];
+      if (options.consistency == Consistency::kBsp) at_least = at_most = step;
+      if (options.consistency == Consistency::kSsp) at_least = step - options.staleness;
+      if (rank == rank_) at_least = std::max(at_least, own_acknowledged);
+      const auto found = static_cast<int64_t>(values[static_cast<int64_t>(k)][rank]);
+      if (found >= job_->Count(rank, at_least, ids[k]) &&
+          found <= job_->Count(rank, at_most, ids[k])) {
+        continue;
+      }
+      job_->violation =
+          StrCat("rank ", rank_, " at step ", step, " reads row ", ids[k], " with ", found,
+                 " pushes of rank ", rank, ", allowed are those of the first ", at_least, " to ",
+                 at_most, " steps: ", job_->Count(rank, at_least, ids[k]), " to ",
+                 job_->Count(rank, at_most, ids[k]));
+    }
+  }
+}
+
+void SimulatedWorker::PushStep() {
+  const std::vector<int32_t>& ids = job_->RowsOf(rank_, step_);
+  const auto count = static_cast<int64_t>(ids.size());
+  at::Tensor gradients = at::zeros({count, job_->options.workers}, at::kFloat);
+  if (count > 0) gradients.select(1, rank_).fill_(-1.0f);
+  at::Tensor values = at::empty({count, 3}, at::kFloat);
+  RandomStream random(HashKey(job_->options.seed, "gradient", static_cast<uint64_t>(rank_),
+                              static_cast<uint64_t>(step_)));
+  for (int64_t k = 0; k < values.numel(); ++k) {
+    values.data_ptr<float>()[k] = static_cast<float>(random.Uniform() - 0.5);
+  }
+  const int64_t done = step_ + 1;
+  job_->started[static_cast<size_t>(rank_)] = done;
+  pushes_ += 2;
+  const auto acknowledge = [this](const absl::Status& status) {
+    --pushes_;
+    if (!status.ok()) Fail(status);
+  };
+  client_.Push("counts", step_, 1.0, ids, gradients, [=](const absl::Status& status) {
+    acknowledge(status);
+    int64_t& mine = job_->acknowledged[static_cast<size_t>(rank_)];
+    // Of several pushes under way the later may be acknowledged first.
+    if (status.ok() && mine + 1 == done) mine = done;
+  });
+  client_.Push("values", step_, 1e-2, ids, values, acknowledge);
+  ++step_;
+  pulled_ = false;
+}
+
+void SimulatedWorker::Save() {
+  if (waiting_ || pushes_ > 0) return;
+  const std::string folder = StrCat(job_->folder, "/", attempt_, "-", step_);
+  if (rank_ == 0 && !pulled_) {
+    if (!Barrier()) return;
+    pulled_ = true;  // from here on: saving
+    waiting_ = true;
+    CHECK(MakeFolder(folder).ok());
+    return client_.Save(folder, step_, [this, folder](absl::StatusOr<std::vector<Saved>> files) {
+      waiting_ = false;
+      if (!files.ok()) return Fail(files.status());
+      const absl::Status written = WriteSnapshotManifest(folder, step_, *files);
+      if (!written.ok()) return Fail(written);
+      job_->snapshot = folder;
+      job_->first_step = step_;
+    });
+  }
+  if (rank_ != 0 && !pulled_) {
+    if (!Barrier()) return;
+    pulled_ = true;
+  }
+  if (Barrier()) Enter(Phase::kStep), pulled_ = false;
+}
+
+void SimulatedWorker::Check() {
+  if (waiting_) return;
+  if (rank_ != 0 || pulled_) {
+    ++job_->ranks_done;
+    return Enter(Phase::kDone);
+  }
+  waiting_ = true;
+  const std::vector<int32_t> all = AllRows(job_->options.rows);
+  client_.Pull("counts", step_, all, [this, all](const absl::StatusOr<at::Tensor>& counts) {
+    if (!counts.ok()) return Fail(counts.status());
+    client_.Pull("values", step_, all,
+                 [this, counts = *counts](const absl::StatusOr<at::Tensor>& values) {
+                   waiting_ = false;
+                   if (!values.ok()) return Fail(values.status());
+                   CheckFinal(counts, *values);
+                   pulled_ = true;
+                 });
+  });
+}
+
+void SimulatedWorker::CheckFinal(const at::Tensor& counts, const at::Tensor& values) {
+  const auto found = counts.accessor<float, 2>();
+  for (int64_t row = 0; row < job_->options.rows; ++row) {
+    for (int rank = 0; rank < job_->options.workers; ++rank) {
+      const int64_t expected = job_->Count(rank, job_->options.steps, row);
+      if (static_cast<int64_t>(found[row][rank]) == expected) continue;
+      job_->violation = StrCat("at the end row ", row, " has ", found[row][rank],
+                               " pushes of rank ", rank, ", which were ", expected);
+    }
+  }
+  const std::string_view bytes(static_cast<const char*>(values.data_ptr()), values.nbytes());
+  job_->parameters = HashName(bytes);
+}
+
+}  // namespace mixrec::ps
