@@ -1,19 +1,33 @@
 #include "absl/strings/str_format.h"
+#include "common/log.h"
 #include "launch/commands.h"
 #include "launch/flags.h"
 #include "launch/materials.h"
+#include "launch/servers.h"
 
 namespace mixrec::launch {
 namespace {
 
-absl::Status Train(const Invocation& invocation, Materials* materials, RunFolder* run) {
+// Where the tables of this run live.
+absl::StatusOr<worker::Placement> MakePlacement(const RunFolder& run,
+                                                std::unique_ptr<ps::Session>* session) {
+  MIXREC_ASSIGN_OR_RETURN(const bool servers, UsesServers());
+  if (!servers) return worker::Placement();
+  MIXREC_ASSIGN_OR_RETURN(*session, OpenServers(run));
+  return worker::Placement{session->get(), SamplingOfFlags()};
+}
+
+absl::Status Train(const Invocation& invocation, Materials* materials, RunFolder* run,
+                   const worker::Placement& placement) {
   MIXREC_RETURN_IF_ERROR(LoadCatalogueInto(run->path(), materials));
   MIXREC_ASSIGN_OR_RETURN(worker::TrainOptions options, TrainOptionsOfFlags(FLAGS_epochs));
   if (FLAGS_resume != "auto" && FLAGS_resume != "none") options.resume = FLAGS_resume;
   options.allow_changed_options = !FLAGS_resume_allow.empty();
+  worker::TrainInputs inputs = InputsOf(*materials);
+  inputs.placement = placement;
   MIXREC_ASSIGN_OR_RETURN(
       const std::unique_ptr<worker::Trainer> trainer,
-      worker::Trainer::Create(InputsOf(*materials), materials->options, options, run->path()));
+      worker::Trainer::Create(inputs, materials->options, options, run->path()));
   std::ostream& out = *invocation.out;
   out << "training " << FLAGS_mode << " with architecture " << materials->options.architecture
       << " on " << Describe(materials->compute) << ": " << trainer->total_steps() << " steps";
@@ -31,9 +45,22 @@ absl::Status Train(const Invocation& invocation, Materials* materials, RunFolder
                                 {"epochs", result.epochs}});
 }
 
+// Trains, and leaves nothing on the servers once a checkpoint holds everything.
+absl::Status TrainSomewhere(const Invocation& invocation, Materials* materials, RunFolder* run) {
+  std::unique_ptr<ps::Session> session;
+  MIXREC_ASSIGN_OR_RETURN(const worker::Placement placement, MakePlacement(*run, &session));
+  const absl::Status status = Train(invocation, materials, run, placement);
+  if (session != nullptr && (status.ok() || absl::IsCancelled(status))) {
+    const absl::Status dropped = session->Drop();
+    if (!dropped.ok()) LOG(WARNING) << "the tables stay on the servers: " << dropped.message();
+  }
+  return status;
+}
+
 }  // namespace
 
 absl::Status RunTrain(const Invocation& invocation) {
+  MIXREC_RETURN_IF_ERROR(UsesServers().status());
   MIXREC_ASSIGN_OR_RETURN(const std::unique_ptr<Materials> materials,
                           LoadMaterials(invocation.out));
   if (FLAGS_dry_run) {
@@ -46,7 +73,7 @@ absl::Status RunTrain(const Invocation& invocation) {
   MIXREC_RETURN_IF_ERROR(LoadHardSamplesInto(materials.get()));
   MIXREC_RETURN_IF_ERROR(LoadBackboneInto(materials.get()));
   MIXREC_ASSIGN_OR_RETURN(RunFolder run, OpenRun(invocation, *materials));
-  return run.Close(Train(invocation, materials.get(), &run));
+  return run.Close(TrainSomewhere(invocation, materials.get(), &run));
 }
 
 }  // namespace mixrec::launch

@@ -34,6 +34,8 @@ FlagRange OneOf(std::vector<std::string> choices) {
 }
 
 std::map<std::string_view, FlagRange> Ranges() {
+  FlagRange closed_share = AtLeast(0);
+  closed_share.high = 1;
   std::map<std::string_view, FlagRange> ranges{
       {"device", OneOf({"auto", "cpu", "cuda"})},
       {"precision", OneOf({"auto", "fp32", "bf16"})},
@@ -47,20 +49,26 @@ std::map<std::string_view, FlagRange> Ranges() {
       {"split", OneOf({"validation", "test"})},
       {"checkpoint", OneOf({"best", "last"})},
       {"method", OneOf({"auto", "pr", "local", "climb", "random"})},
+      {"consistency", OneOf({"bsp", "ssp", "asp"})},
+      {"sampled_proposal", OneOf({"uniform", "log_uniform"})},
+      {"ps_deadline", Positive()},
       {"problem", OneOf({"nk2", "nk4", "arch", "contam"})},
       {"warmup_fraction", Share(false)},
       {"dropout", Share(false)},
       {"bo_fraction", Share(true)},
       {"top_fraction", Share(true)},
+      {"offset_probability", closed_share},
+      {"distill_temperature", Positive()},
       {"bert_tokens", AtLeast(2)},
       {"lr", Positive()},
       {"tau", Positive()},
       {"seconds", Positive()},
       {"mean_length", AtLeast(5)},
   };
-  for (std::string_view name : {"seed", "threads", "simulate_preemption", "heads", "ffn", "n_cl",
-                                "clip_norm", "weight_decay", "max_neighbours", "lambda_align",
-                                "lambda_cl", "lambda_cf", "instance", "epochs"}) {
+  for (std::string_view name :
+       {"seed", "threads", "simulate_preemption", "heads", "ffn", "n_cl", "clip_norm",
+        "weight_decay", "max_neighbours", "distill_weight", "distill_contrast", "lambda_align",
+        "lambda_cl", "lambda_cf", "instance", "epochs", "staleness", "sampled_softmax"}) {
     ranges[name] = AtLeast(0);
   }
   for (std::string_view name : {"keep_last",     "min_item_interactions",
@@ -74,7 +82,8 @@ std::map<std::string_view, FlagRange> Ranges() {
                                 "trials",        "trial_epochs",
                                 "groups",        "evaluations",
                                 "steps",         "seeds",
-                                "mf_dim",        "mf_iterations"}) {
+                                "mf_dim",        "distill_sequences",
+                                "distill_texts", "mf_iterations"}) {
     ranges[name] = AtLeast(1);
   }
   return ranges;

@@ -64,6 +64,14 @@ DECLARE_double(clip_norm);
 DECLARE_int64(n_s);
 DECLARE_int64(n_cl);
 
+DECLARE_string(ps);
+DECLARE_string(ps_key_file);
+DECLARE_double(ps_deadline);
+DECLARE_string(consistency);
+DECLARE_int64(staleness);
+DECLARE_int64(sampled_softmax);
+DECLARE_string(sampled_proposal);
+
 DECLARE_string(split);
 DECLARE_string(checkpoint);
 DECLARE_bool(mask_seen);

@@ -22,6 +22,7 @@ worker::MemoryEstimate Estimate(const Materials& materials) {
   inputs.items = materials.dataset.items();
   inputs.batch_tokens = step.tokens;
   inputs.read_rows = step.read_rows;
+  inputs.servers = !FLAGS_ps.empty();
   return worker::EstimateMemory(inputs);
 }
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <set>
@@ -91,14 +92,22 @@ std::string Differences(const RunRequest& request, const Json& old_flags) {
 }
 
 absl::Status CheckInputs(const RunRequest& request, const Json& old_record) {
+  const Json old_inputs = old_record.value("inputs", Json::object());
   for (const auto& [name, input] : request.inputs) {
-    const Json old = old_record.value("inputs", Json::object()).value(name, Json::object());
+    const Json old = old_inputs.value(name, Json::object());
     const std::string old_hash = old.value("hash", "");
     if (old_hash == input.hash) continue;
     return DataError("the ", name, " in ", input.path, " (hash ", input.hash,
                      ") is not what the run in ", request.folder, " was started with (",
                      old.value("path", "none"), ", hash ", old_hash,
                      "); restore it, choose another --out, or --resume=none");
+  }
+  for (const auto& [name, old] : old_inputs.items()) {
+    if (request.inputs.count(name) > 0) continue;
+    return DataError("the run in ", request.folder, " was started with --", name, "=",
+                     old.value("path", ""),
+                     "; give it again, choose another --out, or "
+                     "--resume=none");
   }
   return absl::OkStatus();
 }
@@ -116,6 +125,13 @@ absl::Status CheckSameRun(const RunRequest& request, const Json& old_record) {
   return UsageError("the run in ", request.folder, " has other flags: ", differences,
                     "; --resume_allow=FLAG,... goes on all the same, --resume=none starts afresh, "
                     "or choose another --out");
+}
+
+// A name that no other run has.
+std::string NewRunId(const std::string& folder) {
+  const auto now = std::chrono::system_clock::now().time_since_epoch().count();
+  return StrCat("run-", ContentHash(StrCat(fs::absolute(folder).string(), "\n", HostName(), "\n",
+                                           ::getpid(), "\n", now)));
 }
 
 Json BuildRecord() {
@@ -174,6 +190,7 @@ absl::Status RunFolder::Begin(const RunRequest& request) {
     record_["inputs"][name] = {{"path", fs::absolute(input.path).string()}, {"hash", input.hash}};
   }
   record_["config_hash"] = ConfigHash(request);
+  if (!record_.contains("run_id")) record_["run_id"] = NewRunId(folder_);
   if (!continues_) record_["created"] = UtcNow();
   record_["started"] = UtcNow();
   record_["finished"] = nullptr;
@@ -196,6 +213,8 @@ RunFolder::~RunFolder() {
 absl::Status RunFolder::Save() const {
   return WriteFileAtomic(File("run.json"), StrCat(record_.dump(2), "\n"));
 }
+
+std::string RunFolder::id() const { return record_.value("run_id", ""); }
 
 absl::Status RunFolder::Record(const std::string& key, Json value) {
   record_[key] = std::move(value);
@@ -232,7 +251,9 @@ bool IsPartOfConfig(const std::string& verb, const std::string& flag) {
                                           "threads",      "log_level",
                                           "resume",       "resume_allow",
                                           "dry_run",      "tensorboard",
-                                          "keep_last",    "simulate_preemption"};
+                                          "keep_last",    "simulate_preemption",
+                                          "ps",           "ps_key_file",
+                                          "ps_deadline"};
   for (const char* name : kFree) {
     if (flag == name) return false;
   }

@@ -51,6 +51,8 @@ class RunFolder {
   const std::string& path() const { return folder_; }
   std::string File(const std::string& name) const { return StrCat(folder_, "/", name); }
   bool continues() const { return continues_; }
+  // Of the run, the same after a resume, and nobody else's: its namespace on parameter servers.
+  std::string id() const;
 
   // Adds to run.json.
   absl::Status Record(const std::string& key, nlohmann::json value);

@@ -39,6 +39,12 @@ FlagGroup OptimiserGroup(bool with_epochs) {
   return group;
 }
 
+FlagGroup ServersGroup() {
+  return {"Parameter servers",
+          {"ps", "consistency", "staleness", "ps_key_file", "ps_deadline", "sampled_softmax",
+           "sampled_proposal"}};
+}
+
 FlagGroup MachineGroup(const Names& first = {}) {
   FlagGroup group{"Machine", first};
   for (const char* name : {"device", "precision", "threads", "log_level"}) {
@@ -72,9 +78,15 @@ Verb Pretrain() {
       "Writes config.json, model.safetensors, vocab.json and merges.txt in the Hugging Face "
       "layout. A stopped pre-training goes on with the same command. --epochs=0 writes random "
       "weights, with --shape of a published size.",
-      {{"Data", {"data", "tokenizer", "item_fields", "title_field", "min_item_interactions"}},
+      {{"Data",
+        {"data", "tokenizer", "item_fields", "title_field", "min_item_interactions", "extra_text"}},
        {"Language model", {"hidden", "layers", "heads", "ffn", "context", "shape", "dtype"}},
-       {"Optimisation", {"epochs", "batch", "lr", "weight_decay", "clip_norm", "dropout", "seed"}},
+       {"Optimisation",
+        {"epochs", "batch", "lr", "weight_decay", "clip_norm", "dropout", "offset_probability",
+         "seed"}},
+       {"Distillation",
+        {"distill", "distill_words", "distill_sequences", "distill_texts", "distill_weight",
+         "distill_contrast", "distill_temperature", "bert_tokens", "description_field"}},
        {"Run", {"out", "dry_run"}},
        MachineGroup()},
       {{"min_item_interactions", "1"},
@@ -130,7 +142,7 @@ Verb Train() {
           "Keeps the best checkpoint by validation MRR and the latest ones. Ctrl-C and SIGTERM "
           "save and exit with code 75; the same command goes on.",
           {DataGroup(), ModelGroup(true), LossGroup(), OptimiserGroup(true), RunGroup(),
-           MachineGroup()},
+           ServersGroup(), MachineGroup()},
           {}};
 }
 

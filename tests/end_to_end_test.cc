@@ -213,6 +213,8 @@ TEST_F(EndToEnd, TheKindOfMistakeDecidesTheExitCode) {
   ASSERT_EQ(Mixrec("train --epochs=1" + Flags("kinds")).code, 0);
   EXPECT_EQ(Mixrec("train --bacth=3").code, 2);
   EXPECT_EQ(Mixrec("train --architecture=01" + Flags("bad")).code, 2);
+  EXPECT_EQ(Mixrec("train --sampled_softmax=9" + Flags("bad")).code, 2);  // without servers
+  EXPECT_EQ(Mixrec("train --staleness=1" + Flags("bad")).code, 2);        // of bsp
   EXPECT_EQ(Mixrec("train --data=/nowhere --backbone=" + Backbone() + " --out=" + Run("bad")).code,
             3);
   EXPECT_EQ(Mixrec("evaluate --run=" + Run("no_such_run")).code, 3);

@@ -82,6 +82,22 @@ TEST(RunFolder, TheSameCommandGoesOn) {
   EXPECT_EQ(ReadRunRecord(request.folder).value()["starts"], 2);
 }
 
+TEST(RunFolder, ARunKeepsItsNameAndNoOtherHasIt) {
+  RunRequest request = Request("named");
+  const auto name = [](const RunRequest& of) {
+    auto run = RunFolder::Open(of);
+    EXPECT_TRUE(run.ok()) << run.status();
+    return run.ok() ? run->id() : "";
+  };
+  const std::string first = name(request);
+  EXPECT_NE(first, "");
+  request.flags["ps"] = "localhost:7000";  // says where, not what
+  EXPECT_EQ(name(request), first);
+  request.resume = "none";
+  EXPECT_NE(name(request), first);
+  EXPECT_NE(name(Request("named_otherwise")), first);
+}
+
 TEST(RunFolder, OtherFlagsAreRefusedWithTheirDifference) {
   RunRequest request = Request("other");
   FinishOne(request);
@@ -98,6 +114,14 @@ TEST(RunFolder, OtherDataIsRefused) {
   FinishOne(request);
   request.inputs["data"].hash = "3333";
   EXPECT_THAT(ErrorOf(request, kExitData), HasSubstr("hash 3333"));
+}
+
+TEST(RunFolder, AnInputThatIsMissingNowIsRefused) {
+  RunRequest request = Request("missing_input");
+  request.inputs["hard_samples"] = {"some/sets", "4444"};
+  FinishOne(request);
+  request.inputs.erase("hard_samples");
+  EXPECT_THAT(ErrorOf(request, kExitData), HasSubstr("--hard_samples="));
 }
 
 TEST(RunFolder, ARunOfAnotherCommandIsRefused) {

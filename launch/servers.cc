@@ -1,0 +1,40 @@
+#include "launch/servers.h"
+
+#include "launch/flags.h"
+#include "launch/options.h"
+
+namespace mixrec::launch {
+namespace {
+
+absl::StatusOr<ps::Consistency> ConsistencyOfFlags() {
+  if (FLAGS_consistency == "bsp") return ps::Consistency::kBsp;
+  if (FLAGS_consistency == "ssp") return ps::Consistency::kSsp;
+  if (FLAGS_consistency == "asp") return ps::Consistency::kAsp;
+  return UsageError("--consistency=", FLAGS_consistency, " is not one of bsp, ssp, asp");
+}
+
+}  // namespace
+
+absl::StatusOr<bool> UsesServers() {
+  const bool uses = !SplitList(FLAGS_ps).empty();
+  if (!uses && FLAGS_sampled_softmax > 0) {
+    return UsageError("--sampled_softmax=", FLAGS_sampled_softmax,
+                      " needs parameter servers; name them with --ps");
+  }
+  if (FLAGS_staleness > 0 && FLAGS_consistency != "ssp") {
+    return UsageError("--staleness=", FLAGS_staleness, " needs --consistency=ssp, not ",
+                      FLAGS_consistency);
+  }
+  return uses;
+}
+
+ps::Sampling SamplingOfFlags() {
+  return {FLAGS_sampled_softmax, FLAGS_sampled_proposal == "log_uniform"};
+}
+
+absl::StatusOr<std::unique_ptr<ps::Session>> OpenServers(const RunFolder& run) {
+  MIXREC_RETURN_IF_ERROR(ConsistencyOfFlags().status());
+  return FailureError("no transport yet for ", run.id());
+}
+
+}  // namespace mixrec::launch

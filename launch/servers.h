@@ -1,0 +1,22 @@
+// From flags to a session with the parameter servers.
+#pragma once
+
+#include <memory>
+
+#include "common/status.h"
+#include "launch/run_folder.h"
+#include "ps/session.h"
+
+namespace mixrec::launch {
+
+// Whether --ps names servers; UsageError for flags that do not go together.
+absl::StatusOr<bool> UsesServers();
+
+// --sampled_softmax and --sampled_proposal.
+ps::Sampling SamplingOfFlags();
+
+// A session with the servers in the run's namespace, which is empty: what an earlier process of
+// this run left there is dropped, since its checkpoint holds what counts.
+absl::StatusOr<std::unique_ptr<ps::Session>> OpenServers(const RunFolder& run);
+
+}  // namespace mixrec::launch
