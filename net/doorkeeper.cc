@@ -47,10 +47,16 @@ absl::StatusOr<std::unique_ptr<Doorkeeper>> Doorkeeper::Make(zmq::context_t* con
     keeper->zap_ = zmq::socket_t(*context, zmq::socket_type::router);
     keeper->zap_.set(zmq::sockopt::linger, 0);
     keeper->zap_.bind("inproc://zeromq.zap.01");
+    keeper->fd_ = keeper->zap_.get(zmq::sockopt::fd);
   } catch (const zmq::error_t& error) {
     return FailureError("cannot check the keys of who connects: ", error.what());
   }
   return keeper;
+}
+
+// Before the ends that listen go: ZeroMQ's own thread would wait for another one.
+Doorkeeper::~Doorkeeper() {
+  for (Watched& it : watched_) zmq_socket_monitor(it.socket->handle(), nullptr, 0);
 }
 
 void Doorkeeper::Watch(zmq::socket_t* socket, const std::string& what) {
@@ -59,8 +65,9 @@ void Doorkeeper::Watch(zmq::socket_t* socket, const std::string& what) {
   try {
     zmq::socket_t events(*context_, zmq::socket_type::pair);
     events.set(zmq::sockopt::linger, 0);
+    events.set(zmq::sockopt::rcvhwm, 0);  // ZeroMQ's own thread would wait for room
     events.connect(address);
-    watched_.push_back({what, std::move(events), 0, 0});
+    watched_.push_back({what, socket, std::move(events), 0, 0});
   } catch (const zmq::error_t& error) {
     LOG(WARNING) << "connections to " << what << " are not watched: " << error.what();
   }
@@ -68,7 +75,7 @@ void Doorkeeper::Watch(zmq::socket_t* socket, const std::string& what) {
 
 // Request: [routing id, "", version, request id, domain, address, identity, mechanism, key].
 void Doorkeeper::Answer() {
-  while (true) {
+  while (fd_ >= 0) {
     const std::vector<std::string> request = ReceiveParts(&zap_);
     if (request.empty()) return;
     if (request.size() < 8 || request[2] != "1.0") continue;

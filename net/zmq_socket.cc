@@ -15,7 +15,7 @@ constexpr int kLingerMs = 500;  // for what the last call of an actor sent
 
 int Milliseconds(Time time) { return static_cast<int>(time / kMillisecond); }
 
-void SetCommon(const SocketOptions& options, zmq::socket_t* socket) {
+void SetCommon(const SocketOptions& options, const std::string& endpoint, zmq::socket_t* socket) {
   using namespace zmq::sockopt;  // NOLINT: only names of options
   socket->set(linger, kLingerMs);
   socket->set(sndhwm, options.queue);
@@ -25,7 +25,8 @@ void SetCommon(const SocketOptions& options, zmq::socket_t* socket) {
   socket->set(heartbeat_timeout, Milliseconds(options.heartbeat_timeout));
   socket->set(heartbeat_ttl, Milliseconds(options.heartbeat_timeout));
   socket->set(tcp_keepalive, 1);
-  socket->set(ipv6, true);
+  // Only where it is meant: IPv4 addresses would get unfamiliar names.
+  socket->set(ipv6, endpoint.find('[') != std::string::npos);
 }
 
 void SetKeys(const CurveKeys& keys, bool server, zmq::socket_t* socket) {
@@ -97,7 +98,7 @@ absl::StatusOr<zmq::socket_t> Listen(zmq::context_t* context, const std::string&
                                      const SocketOptions& options, std::string* resolved) {
   try {
     zmq::socket_t socket(*context, zmq::socket_type::router);
-    SetCommon(options, &socket);
+    SetCommon(options, endpoint, &socket);
     SetKeys(options.keys, /*server=*/true, &socket);
     // A worker that connects again, after a break that this end has not noticed, is let in.
     socket.set(zmq::sockopt::router_handover, true);
@@ -113,7 +114,7 @@ absl::StatusOr<zmq::socket_t> Connect(zmq::context_t* context, const std::string
                                       const std::string& identity, const SocketOptions& options) {
   try {
     zmq::socket_t socket(*context, zmq::socket_type::dealer);
-    SetCommon(options, &socket);
+    SetCommon(options, endpoint, &socket);
     SetKeys(options.keys, /*server=*/false, &socket);
     socket.set(zmq::sockopt::routing_id, identity);
     // Nothing is queued for who is not there: it would be stale when it comes back.

@@ -1,8 +1,8 @@
 #include "net/zmq_transport.h"
 
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-#include <zmq.h>
 
 #include <algorithm>
 #include <chrono>
@@ -59,9 +59,20 @@ ZmqLoop::~ZmqLoop() {
 absl::Status ZmqLoop::Listen() {
   if (options_.listen.empty()) return absl::OkStatus();
   MIXREC_ASSIGN_OR_RETURN(const std::string endpoint, EndpointOf(options_.listen));
-  MIXREC_ASSIGN_OR_RETURN(router_, net::Listen(&context_, endpoint, options_.socket, &endpoint_));
-  keeper_->Watch(&router_, endpoint_);
+  MIXREC_ASSIGN_OR_RETURN(zmq::socket_t socket,
+                          net::Listen(&context_, endpoint, options_.socket, &endpoint_));
+  router_ = AddPort({}, std::move(socket));
+  keeper_->Watch(&router_->socket, endpoint_);
   return absl::OkStatus();
+}
+
+ZmqLoop::Port* ZmqLoop::AddPort(Peer endpoint, zmq::socket_t socket) {
+  ports_.push_back(std::make_unique<Port>());
+  Port* port = ports_.back().get();
+  port->endpoint = std::move(endpoint);
+  port->socket = std::move(socket);
+  port->fd = port->socket.get(zmq::sockopt::fd);
+  return port;
 }
 
 void ZmqLoop::Post(std::function<void(Outbox*)> function) {
@@ -81,16 +92,22 @@ void ZmqLoop::Run(Actor* actor) {
   actor_ = actor;
   Invoke(true, [&](Outbox* out) { actor->Start(out); });
   while (!ended_) {
-    const bool busy = RunPosts() | ReceiveAll();
+    RunPosts();
+    keeper_->Answer();
+    // By index: what an actor sends may add a port.
+    for (size_t i = 0; i < ports_.size() && !ended_; ++i) {
+      if (ports_[i]->ready) Serve(ports_[i].get());
+    }
     const Time now = SteadyNow();
     if (!ended_ && wake_ <= now) Invoke(true, [&](Outbox* out) { actor->Tick(out); });
     if (now >= next_housekeeping_) Housekeeping(now);
-    if (!busy && !ended_) Sleep();
+    if (!ended_ && !SomethingIsReady()) Sleep();
   }
   // Sockets belong to this thread. What they still hold is sent behind their backs.
   keeper_.reset();
-  outgoing_.clear();
-  router_.close();
+  router_ = nullptr;
+  by_endpoint_.clear();
+  ports_.clear();
 }
 
 void ZmqLoop::Housekeeping(Time now) {
@@ -108,8 +125,8 @@ void ZmqLoop::Invoke(bool asks_anew, Call call) {
   ended_ = ended_ || out.stopped();
 }
 
-bool ZmqLoop::RunPosts() {
-  if (!posted_.load()) return false;
+void ZmqLoop::RunPosts() {
+  if (!posted_.load()) return;
   std::vector<std::function<void(Outbox*)>> posts;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -121,61 +138,42 @@ bool ZmqLoop::RunPosts() {
   for (const auto& post : posts) {
     if (!ended_) Invoke(false, post);
   }
-  return true;
 }
 
-bool ZmqLoop::ReceiveAll() {
-  bool busy = false;
-  if (keeper_->socket() != nullptr) keeper_->Answer();
-  if (router_) busy = ReceiveSome(&router_, nullptr);
-  // By index: an actor's answer may add a peer.
-  for (size_t i = 0; i < outgoing_.size(); ++i) {
-    Outgoing* peer = outgoing_[i].get();
-    if (!peer->socket) continue;
-    SendWaiting(peer);
-    busy |= ReceiveSome(&peer->socket, &peer->endpoint);
-  }
-  return busy;
-}
-
-// What comes from a DEALER's end comes from its endpoint; `endpoint` is null for the ROUTER.
-bool ZmqLoop::ReceiveSome(zmq::socket_t* socket, const Peer* endpoint) {
+// What comes by a DEALER comes from its endpoint; by the ROUTER, from an identity.
+void ZmqLoop::Serve(Port* port) {
+  const bool named = port == router_;
   Peer identity;
   for (int i = 0; i < kMessagesInARow && !ended_; ++i) {
     Message message;
-    const Received received =
-        ReceiveNow(socket, endpoint == nullptr ? &identity : nullptr, &message);
-    if (received == Received::kNothing) return i > 0;
-    if (received == Received::kMalformed || (endpoint == nullptr && !IsIdentity(identity))) {
+    const Received received = ReceiveNow(&port->socket, named ? &identity : nullptr, &message);
+    if (received == Received::kNothing) {
+      port->ready = false;
+      return SendWaiting(port);
+    }
+    if (received == Received::kMalformed || (named && !IsIdentity(identity))) {
       ++malformed_;
       continue;
     }
-    const Peer& from = endpoint == nullptr ? identity : *endpoint;
+    const Peer& from = named ? identity : port->endpoint;
     Invoke(true, [&](Outbox* out) { actor_->Receive(from, message, out); });
   }
-  return true;
 }
 
 void ZmqLoop::Send(Packet packet) {
-  if (IsEndpoint(packet.to)) {
-    Outgoing* to = OutgoingTo(packet.to);
-    if (to->socket) SendOrWait(to, std::move(packet.message));
-  } else if (!router_ || !SendNow(&router_, packet.to, packet.message)) {
-    ++dropped_;
-  }
+  if (IsEndpoint(packet.to)) return SendOrWait(PortTo(packet.to), std::move(packet.message));
+  if (router_ == nullptr || !SendNow(&router_->socket, packet.to, packet.message)) ++dropped_;
+  if (router_ != nullptr) router_->ready = true;
 }
 
-ZmqLoop::Outgoing* ZmqLoop::OutgoingTo(const Peer& endpoint) {
-  Outgoing*& known = by_endpoint_[endpoint];
+ZmqLoop::Port* ZmqLoop::PortTo(const Peer& endpoint) {
+  Port*& known = by_endpoint_[endpoint];
   if (known != nullptr) return known;
-  outgoing_.push_back(std::make_unique<Outgoing>());
-  known = outgoing_.back().get();
-  known->endpoint = endpoint;
   // A name of its own for each, since two endpoints may lead to one ROUTER.
-  const std::string identity = StrCat(identity_, "-", outgoing_.size());
+  const std::string identity = StrCat(identity_, "-", ports_.size());
   auto socket = Connect(&context_, endpoint, identity, options_.socket);
   if (socket.ok()) {
-    known->socket = std::move(*socket);
+    known = AddPort(endpoint, std::move(*socket));
     keeper_->Watch(&known->socket, endpoint);
   } else {
     LOG(WARNING) << socket.status().message();
@@ -183,42 +181,51 @@ ZmqLoop::Outgoing* ZmqLoop::OutgoingTo(const Peer& endpoint) {
   return known;
 }
 
-void ZmqLoop::SendOrWait(Outgoing* to, Message message) {
-  SendWaiting(to);
-  if (to->waiting.empty() && SendNow(&to->socket, {}, message)) return;
-  to->waiting_bytes += message.bytes();
-  to->waiting.push_back(std::move(message));
-  while (to->waiting.size() > options_.waiting_messages ||
-         to->waiting_bytes > options_.waiting_bytes) {
-    to->waiting_bytes -= to->waiting.front().bytes();
-    to->waiting.pop_front();
+void ZmqLoop::SendOrWait(Port* port, Message message) {
+  if (port == nullptr) {
+    ++dropped_;
+    return;
+  }
+  port->ready = true;
+  if (port->waiting.empty() && SendNow(&port->socket, {}, message)) return;
+  port->waiting_bytes += message.bytes();
+  port->waiting.push_back(std::move(message));
+  while (port->waiting.size() > options_.waiting_messages ||
+         port->waiting_bytes > options_.waiting_bytes) {
+    port->waiting_bytes -= port->waiting.front().bytes();
+    port->waiting.pop_front();
     ++dropped_;
   }
 }
 
-void ZmqLoop::SendWaiting(Outgoing* to) {
-  while (!to->waiting.empty() && SendNow(&to->socket, {}, to->waiting.front())) {
-    to->waiting_bytes -= to->waiting.front().bytes();
-    to->waiting.pop_front();
+void ZmqLoop::SendWaiting(Port* port) {
+  while (!port->waiting.empty()) {
+    // Asking for the events takes in all that has happened, so that `fd` tells of the next.
+    const int events = port->socket.get(zmq::sockopt::events);
+    port->ready = (events & ZMQ_POLLIN) != 0;
+    if ((events & ZMQ_POLLOUT) == 0) return;
+    port->ready = true;
+    if (!SendNow(&port->socket, {}, port->waiting.front())) return;
+    port->waiting_bytes -= port->waiting.front().bytes();
+    port->waiting.pop_front();
   }
 }
 
-// Until a message, a post, the actor's wake time or the next housekeeping.
+bool ZmqLoop::SomethingIsReady() const {
+  return std::any_of(ports_.begin(), ports_.end(), [](const auto& port) { return port->ready; });
+}
+
+// Until an event of a socket, a post, the actor's wake time or the next housekeeping. Not zmq_poll:
+// it makes several system calls a socket.
 void ZmqLoop::Sleep() {
-  std::vector<zmq_pollitem_t> items;
-  items.push_back({nullptr, event_fd_, ZMQ_POLLIN, 0});
-  if (router_) items.push_back({router_.handle(), 0, ZMQ_POLLIN, 0});
-  if (keeper_->socket() != nullptr) items.push_back({keeper_->socket(), 0, ZMQ_POLLIN, 0});
-  for (const auto& peer : outgoing_) {
-    if (!peer->socket) continue;
-    const int events = ZMQ_POLLIN | (peer->waiting.empty() ? 0 : ZMQ_POLLOUT);
-    items.push_back({peer->socket.handle(), 0, static_cast<short>(events), 0});  // NOLINT
-  }
-  const Time left = std::min(wake_, next_housekeeping_) - SteadyNow();
-  const Time milliseconds = (std::max<Time>(left, 0) + kMillisecond - 1) / kMillisecond;
-  // EINTR: the loop just looks again.
-  zmq_poll(items.data(), static_cast<int>(items.size()),
-           static_cast<long>(milliseconds));  // NOLINT
+  std::vector<pollfd> items = {{event_fd_, POLLIN, 0}, {keeper_->fd(), POLLIN, 0}};
+  for (const auto& port : ports_) items.push_back({port->fd, POLLIN, 0});
+  const Time left = std::max<Time>(std::min(wake_, next_housekeeping_) - SteadyNow(), 0);
+  timespec timeout{};
+  timeout.tv_sec = left / kSecond;
+  timeout.tv_nsec = left % kSecond * 1000;
+  if (::ppoll(items.data(), items.size(), &timeout, nullptr) <= 0) return;
+  for (size_t i = 0; i < ports_.size(); ++i) ports_[i]->ready = items[i + 2].revents != 0;
 }
 
 }  // namespace mixrec::net

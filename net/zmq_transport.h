@@ -58,35 +58,40 @@ class ZmqLoop {
   int64_t dropped() const { return dropped_; }
 
  private:
-  // A peer that this loop connects to.
-  struct Outgoing {
-    Peer endpoint;
+  // The ROUTER, or the DEALER of one endpoint.
+  struct Port {
+    Peer endpoint;         // empty: the ROUTER
     zmq::socket_t socket;  // null: the endpoint is no address
+    int fd = -1;           // ZeroMQ's: readable when something has happened to the socket
+    // To be looked at. Cleared when there is nothing to receive; set again by whatever may hide the
+    // next event from `fd`, as sending does.
+    bool ready = true;
     std::deque<Message> waiting;
     size_t waiting_bytes = 0;
   };
 
   explicit ZmqLoop(ZmqOptions options);
   absl::Status Listen();
-  Outgoing* OutgoingTo(const Peer& endpoint);
+  Port* AddPort(Peer endpoint, zmq::socket_t socket);
+  Port* PortTo(const Peer& endpoint);
   void Send(Packet packet);
-  void SendOrWait(Outgoing* to, Message message);
-  void SendWaiting(Outgoing* to);
+  void SendOrWait(Port* port, Message message);
+  void SendWaiting(Port* port);
   template <typename Call>
   void Invoke(bool asks_anew, Call call);
-  bool RunPosts();
-  bool ReceiveAll();
-  bool ReceiveSome(zmq::socket_t* socket, const Peer* endpoint);
+  void RunPosts();
+  void Serve(Port* port);
+  bool SomethingIsReady() const;
   void Sleep();
   void Housekeeping(Time now);
 
   const ZmqOptions options_;
   zmq::context_t context_;
   std::string identity_, endpoint_;
-  std::unique_ptr<Doorkeeper> keeper_;
-  zmq::socket_t router_;
-  std::vector<std::unique_ptr<Outgoing>> outgoing_;
-  std::unordered_map<Peer, Outgoing*> by_endpoint_;  // never iterated
+  std::vector<std::unique_ptr<Port>> ports_;
+  Port* router_ = nullptr;
+  std::unique_ptr<Doorkeeper> keeper_;           // watches the ports, and goes before them
+  std::unordered_map<Peer, Port*> by_endpoint_;  // never iterated
   Actor* actor_ = nullptr;
   Time wake_ = kNever, next_housekeeping_ = 0;
   bool ended_ = false;
