@@ -118,6 +118,10 @@ mining::MiningOptions MiningOptionsOfFlags(const mining::TextEncoder& encoder, a
   options.top_fraction = FLAGS_top_fraction;
   options.max_neighbours = FLAGS_max_neighbours;
   options.search.device = device;
+  if (device.is_cuda()) {  // larger pieces, 1 GiB of scores at a time
+    options.block_items = 2048;
+    options.search.item_block = 131072;
+  }
   options.settings =
       Json{{"encoder", encoder.bert.content_hash}, {"bert_tokens", FLAGS_bert_tokens},
            {"item_fields", FLAGS_item_fields},     {"mf_dim", FLAGS_mf_dim},

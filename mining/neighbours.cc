@@ -62,6 +62,10 @@ NeighbourSearch::NeighbourSearch(const at::Tensor& vectors, const NeighbourOptio
   CHECK(vectors.dim() == 2 && vectors.size(0) >= 2 && vectors.is_contiguous() &&
         vectors.scalar_type() == at::kFloat && vectors.is_cpu())
       << "vectors are [I, D] fp32 on the CPU, at least two";
+  if (options_.method == NeighbourMethod::kAuto) {
+    options_.method = options.device.is_cpu() ? NeighbourMethod::kScan : NeighbourMethod::kTopK;
+  }
+  CHECK(options_.method == NeighbourMethod::kTopK || options.device.is_cpu());
   const at::NoGradGuard no_gradient;
   vectors_ = vectors.to(options.device);
   squares_ = at::empty({vectors.size(0)}, vectors_.options());
@@ -82,10 +86,11 @@ at::Tensor NeighbourSearch::Nearest(int64_t first, int64_t count, int64_t k) con
   CHECK(first >= 0 && count >= 1 && first + count <= all) << first << ", " << count;
   CHECK(k >= 1 && k < all) << k << " neighbours among " << all << " items";
   const at::NoGradGuard no_gradient;
-  return options_.device.is_cpu() ? NearestOnCpu(first, count, k) : NearestOnGpu(first, count, k);
+  return options_.method == NeighbourMethod::kScan ? NearestByScan(first, count, k)
+                                                   : NearestByTopK(first, count, k);
 }
 
-at::Tensor NeighbourSearch::NearestOnCpu(int64_t first, int64_t count, int64_t k) const {
+at::Tensor NeighbourSearch::NearestByScan(int64_t first, int64_t count, int64_t k) const {
   std::vector<Best> best(static_cast<size_t>(count), Best(static_cast<size_t>(k)));
   for (int64_t item = 0; item < vectors_.size(0); item += options_.item_block) {
     const int64_t items = std::min(options_.item_block, vectors_.size(0) - item);
@@ -105,7 +110,7 @@ at::Tensor NeighbourSearch::NearestOnCpu(int64_t first, int64_t count, int64_t k
   return nearest;
 }
 
-at::Tensor NeighbourSearch::NearestOnGpu(int64_t first, int64_t count, int64_t k) const {
+at::Tensor NeighbourSearch::NearestByTopK(int64_t first, int64_t count, int64_t k) const {
   at::Tensor best_scores, best_items;
   for (int64_t item = 0; item < vectors_.size(0); item += options_.item_block) {
     const int64_t items = std::min(options_.item_block, vectors_.size(0) - item);

@@ -75,6 +75,21 @@ TEST(Neighbours, AnItemIsNotItsOwnEvenAmongTwins) {
   EXPECT_EQ(Row(nearest, 3), (std::vector<int32_t>{0, 1, 2, 4, 5}));
 }
 
+TEST(Neighbours, BothMethodsFindTheSame) {
+  at::Tensor vectors = at::empty({150, 7}, at::kFloat);
+  RandomStream random(9);
+  for (int64_t k = 0; k < vectors.numel(); ++k) {
+    vectors.data_ptr<float>()[k] = static_cast<float>(random.Normal());
+  }
+  for (const int64_t block : {4, 40, 1000}) {
+    NeighbourOptions options;
+    options.item_block = block;
+    const at::Tensor scanned = NeighbourSearch(vectors, options).Nearest(20, 70, 6);
+    options.method = NeighbourMethod::kTopK;
+    EXPECT_TRUE(at::equal(NeighbourSearch(vectors, options).Nearest(20, 70, 6), scanned)) << block;
+  }
+}
+
 TEST(Neighbours, DistancesAreThoseOfRealVectors) {
   at::Tensor vectors = at::empty({300, 40}, at::kFloat);
   RandomStream random(8);
