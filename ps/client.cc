@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "common/log.h"
 #include "ps/codec.h"
@@ -59,7 +60,13 @@ void Client::Receive(const net::Peer&, const net::Message& message, net::Outbox*
   } else {
     LOG(WARNING) << "dropped a message: " << wire.status().message();
   }
+  if (connected() && when_connected_) std::exchange(when_connected_, nullptr)();
   caller_.Send(out);
+}
+
+void Client::WhenConnected(std::function<void()> call) {
+  if (connected()) return call();
+  when_connected_ = std::move(call);
 }
 
 void Client::Tick(net::Outbox* out) {

@@ -48,6 +48,8 @@ class Client : public net::Actor {
 
   // Whether the map is there; nothing else may be called before.
   bool connected() const { return caller_.shards() > 0; }
+  // Calls it as soon as that is so.
+  void WhenConnected(std::function<void()> call);
   int shards() const { return caller_.shards(); }
   const ShardMap& map() const { return caller_.map(); }
   size_t outstanding() const { return caller_.outstanding(); }
@@ -93,6 +95,7 @@ class Client : public net::Actor {
   Caller caller_;
   std::map<std::string, TableSpec> tables_;
   net::Time renew_at_ = 0;
+  std::function<void()> when_connected_;
 };
 
 }  // namespace mixrec::ps

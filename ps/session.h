@@ -59,7 +59,7 @@ struct TopKResult {
 };
 
 // All tensors are on the CPU and contiguous. Calls come from one thread. A failure (a lost shard, a
-// full disk at the server) is a Status with one line for a person; after one nothing else succeeds.
+// full disk at the server) is a Status with one line for a person; give the session up then.
 class Session {
  public:
   // Connects, fetches the map and opens the session on every shard.
