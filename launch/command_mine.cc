@@ -21,7 +21,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Updates a progress line; what was done before this process counts as done.
+// A progress line; the first call says what was done before this process.
 class Stage {
  public:
   Stage(std::string name, int64_t total) : name_(std::move(name)), total_(total) {}
@@ -31,8 +31,10 @@ class Stage {
       ProgressOptions options;
       options.name = name_;
       options.total = total_;
+      options.first_step = done;
       options.silent_when_short = true;
       line_.emplace(options);
+      return;
     }
     if (line_->IsDue(done)) line_->Update(done, "");
   }

@@ -153,6 +153,7 @@ absl::StatusOr<Factorisation> FactoriseItems(const UserItemMatrix& matrix,
       2 * items * width * static_cast<int64_t>(sizeof(float)) +
           4 * kRows * width * static_cast<int64_t>(sizeof(double))));
   Subspace subspace(matrix, width, options.seed);
+  if (progress) progress(0, options.iterations);
   for (int done = 0; done < options.iterations; ++done) {
     if (StopRequested()) {
       return StoppedError("the factorisation was stopped after ", done, " of ", options.iterations,

@@ -33,8 +33,8 @@ struct Factorisation {
 };
 
 // On the CPU, on all threads. The same matrix, options and number of threads give the same bits.
-// `progress` is called with the iterations done and their total. A stop request ends it with a
-// StoppedError before the next iteration; MemoryError when the matrices do not fit.
+// `progress` is called with the iterations done, first 0, and their total. A stop request ends it
+// with a StoppedError before the next iteration; MemoryError when the matrices do not fit.
 absl::StatusOr<Factorisation> FactoriseItems(const UserItemMatrix& matrix,
                                              const FactorisationOptions& options,
                                              const std::function<void(int, int)>& progress = {});

@@ -56,6 +56,7 @@ absl::Status MineHardSamples(const data::Dataset& dataset, const at::Tensor& tex
       data::HardSampleWriter::Open(path, dataset, options.block_items, settings.dump()));
   const NeighbourSearch text(text_vectors, options.search), latent(latent_vectors, options.search);
   const data::UniformNonCooccurring cooccurrence(dataset);
+  if (progress) progress(writer.next_item());
   while (writer.next_item() < items) {
     if (StopRequested()) {
       return StoppedError("mining stopped after ", writer.next_item(), " of ", items,

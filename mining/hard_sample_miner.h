@@ -35,8 +35,9 @@ std::vector<std::vector<int32_t>> HardSampleSets(const NeighbourSearch& text,
                                                  int64_t first, int64_t count, int64_t neighbours);
 
 // Mines all items from their text and latent vectors, [I, *] fp32 each, into the file `path`
-// (data/mined_hard_samples.h), going on where a stopped run was. `progress` gets the items done.
-// Memory beyond the vectors (on a GPU, a copy of them there): some block_items * item_block floats.
+// (data/mined_hard_samples.h), going on where a stopped run was. `progress` gets the items done,
+// first those of earlier runs. Memory beyond the vectors (on a GPU, a copy of them there): some
+// block_items * item_block floats.
 absl::Status MineHardSamples(const data::Dataset& dataset, const at::Tensor& text_vectors,
                              const at::Tensor& latent_vectors, const MiningOptions& options,
                              const std::string& path,

@@ -31,7 +31,9 @@ absl::Status MakeMissing(const VectorFileOptions& options, const MakeRows& make,
                          const std::function<void(int64_t)>& progress) {
   MIXREC_ASSIGN_OR_RETURN(data::BlockFileWriter writer,
                           data::BlockFileWriter::Open(options.path, IdentityOf(options)));
-  for (int64_t row = writer.blocks() * options.block_rows; row < options.rows;) {
+  const int64_t made_before = std::min(writer.blocks() * options.block_rows, options.rows);
+  if (progress) progress(made_before);
+  for (int64_t row = made_before; row < options.rows;) {
     const int64_t count = std::min(options.block_rows, options.rows - row);
     if (StopRequested()) {
       return StoppedError("stopped after ", row, " of ", options.rows, " vectors of ", options.path,

@@ -23,7 +23,8 @@ struct VectorFileOptions {
 using MakeRows = std::function<absl::StatusOr<at::Tensor>(int64_t first, int64_t count)>;
 
 // All rows, [I, D] fp32: those of the file as far as it goes, the others made and written. The file
-// is whole afterwards. `progress` gets the rows done. A stop request ends it with a StoppedError
+// is whole afterwards. `progress` gets the rows done, first those of earlier
+// runs. A stop request ends it with a StoppedError
 // after a block. DataError when the file is damaged or values are not finite.
 absl::StatusOr<at::Tensor> LoadOrMakeVectors(const VectorFileOptions& options, const MakeRows& make,
                                              const std::function<void(int64_t)>& progress = {});

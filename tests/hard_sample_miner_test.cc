@@ -176,6 +176,7 @@ TEST_F(VectorFileTest, AStoppedRunMakesTheRest) {
   stop_after_ = 24;
   EXPECT_EQ(ExitCodeOf(Make().status()), kExitStopped);
   ClearStopRequest();
+  stop_after_ = -1;
   EXPECT_TRUE(at::equal(*Make(), source_));
   EXPECT_EQ(made_, 50);
 }
