@@ -8,7 +8,7 @@ namespace mixrec::launch {
 
 absl::Status RunEvaluate(const Invocation& invocation) {
   std::ostream& out = *invocation.out;
-  MIXREC_ASSIGN_OR_RETURN(const TrainedModel trained, LoadTrainedModel(invocation, &out));
+  MIXREC_ASSIGN_OR_RETURN(TrainedModel trained, LoadTrainedModel(invocation, &out));
   out << "checkpoint: " << trained.checkpoint << " (epoch " << trained.model.epoch << ", step "
       << trained.model.step << ")" << std::endl;
   worker::EvaluationOptions options;
@@ -18,6 +18,7 @@ absl::Status RunEvaluate(const Invocation& invocation) {
   MIXREC_ASSIGN_OR_RETURN(const worker::EvaluationResult result,
                           worker::Evaluate(trained.materials->dataset, trained.materials->catalogue,
                                            options, trained.model.state.get()));
+  MIXREC_RETURN_IF_ERROR(DropTables(&trained));
   if (!FLAGS_ranks_out.empty()) {
     MIXREC_RETURN_IF_ERROR(worker::WriteRanks(trained.materials->dataset, result, FLAGS_ranks_out));
   }

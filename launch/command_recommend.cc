@@ -44,7 +44,7 @@ absl::Status RunRecommend(const Invocation& invocation) {
   if (FLAGS_users.empty() && FLAGS_users_file.empty() && FLAGS_history.empty()) {
     return UsageError("one of --users, --users_file and --history is needed");
   }
-  MIXREC_ASSIGN_OR_RETURN(const TrainedModel trained, LoadTrainedModel(invocation, nullptr));
+  MIXREC_ASSIGN_OR_RETURN(TrainedModel trained, LoadTrainedModel(invocation, nullptr));
   const data::Dataset& dataset = trained.materials->dataset;
   MIXREC_ASSIGN_OR_RETURN(const Queries queries, ReadQueries(dataset));
   worker::RecommendationOptions options;
@@ -54,6 +54,7 @@ absl::Status RunRecommend(const Invocation& invocation) {
   MIXREC_ASSIGN_OR_RETURN(
       const auto recommendations,
       worker::Recommend(trained.materials->catalogue, queries, options, trained.model.state.get()));
+  MIXREC_RETURN_IF_ERROR(DropTables(&trained));
   for (size_t i = 0; i < queries.size(); ++i) {
     *invocation.out << ToJson(dataset, queries[i], recommendations[i])
                            .dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)

@@ -13,7 +13,7 @@ absl::StatusOr<worker::Placement> MakePlacement(const RunFolder& run,
                                                 std::unique_ptr<ps::Session>* session) {
   MIXREC_ASSIGN_OR_RETURN(const bool servers, UsesServers());
   if (!servers) return worker::Placement();
-  MIXREC_ASSIGN_OR_RETURN(*session, OpenServers(run));
+  MIXREC_ASSIGN_OR_RETURN(*session, OpenServers(run.id()));
   return worker::Placement{session->get(), SamplingOfFlags()};
 }
 

@@ -127,13 +127,6 @@ absl::Status CheckSameRun(const RunRequest& request, const Json& old_record) {
                     "or choose another --out");
 }
 
-// A name that no other run has.
-std::string NewRunId(const std::string& folder) {
-  const auto now = std::chrono::system_clock::now().time_since_epoch().count();
-  return StrCat("run-", ContentHash(StrCat(fs::absolute(folder).string(), "\n", HostName(), "\n",
-                                           ::getpid(), "\n", now)));
-}
-
 Json BuildRecord() {
   const BuildInfo build = ThisBuild();
   return {{"type", build.type},   {"compiler", build.compiler}, {"cpu", build.cpu},
@@ -190,7 +183,7 @@ absl::Status RunFolder::Begin(const RunRequest& request) {
     record_["inputs"][name] = {{"path", fs::absolute(input.path).string()}, {"hash", input.hash}};
   }
   record_["config_hash"] = ConfigHash(request);
-  if (!record_.contains("run_id")) record_["run_id"] = NewRunId(folder_);
+  if (!record_.contains("run_id")) record_["run_id"] = UniqueName(folder_);
   if (!continues_) record_["created"] = UtcNow();
   record_["started"] = UtcNow();
   record_["finished"] = nullptr;
@@ -231,6 +224,12 @@ absl::Status RunFolder::Close(const absl::Status& status) {
   record_["finished"] = UtcNow();
   const absl::Status saved = Save();
   return status.ok() ? saved : status;
+}
+
+std::string UniqueName(const std::string& folder) {
+  const auto now = std::chrono::system_clock::now().time_since_epoch().count();
+  return StrCat("run-", ContentHash(StrCat(fs::absolute(folder).string(), "\n", HostName(), "\n",
+                                           ::getpid(), "\n", now)));
 }
 
 absl::StatusOr<Json> ReadRunRecord(const std::string& folder) {

@@ -71,6 +71,9 @@ class RunFolder {
   nlohmann::json record_;
 };
 
+// "run-" and what no other call has returned, of any process.
+std::string UniqueName(const std::string& folder);
+
 // What run.json of a folder says. DataError when there is none or it cannot be read.
 absl::StatusOr<nlohmann::json> ReadRunRecord(const std::string& folder);
 

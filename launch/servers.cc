@@ -32,9 +32,19 @@ ps::Sampling SamplingOfFlags() {
   return {FLAGS_sampled_softmax, FLAGS_sampled_proposal == "log_uniform"};
 }
 
-absl::StatusOr<std::unique_ptr<ps::Session>> OpenServers(const RunFolder& run) {
-  MIXREC_RETURN_IF_ERROR(ConsistencyOfFlags().status());
-  return FailureError("no transport yet for ", run.id());
+absl::StatusOr<std::unique_ptr<ps::Session>> OpenServers(const std::string& space) {
+  ps::SessionOptions options;
+  options.servers = SplitList(FLAGS_ps);
+  options.space = space;
+  options.staleness = static_cast<int>(FLAGS_staleness);
+  options.key_file = FLAGS_ps_key_file;
+  options.deadline_seconds = FLAGS_ps_deadline;
+  MIXREC_ASSIGN_OR_RETURN(options.consistency, ConsistencyOfFlags());
+  {
+    MIXREC_ASSIGN_OR_RETURN(const std::unique_ptr<ps::Session> before, ps::Session::Open(options));
+    MIXREC_RETURN_IF_ERROR(before->Drop());
+  }
+  return ps::Session::Open(options);
 }
 
 }  // namespace mixrec::launch

@@ -2,9 +2,9 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "common/status.h"
-#include "launch/run_folder.h"
 #include "ps/session.h"
 
 namespace mixrec::launch {
@@ -17,6 +17,6 @@ ps::Sampling SamplingOfFlags();
 
 // A session with the servers in the run's namespace, which is empty: what an earlier process of
 // this run left there is dropped, since its checkpoint holds what counts.
-absl::StatusOr<std::unique_ptr<ps::Session>> OpenServers(const RunFolder& run);
+absl::StatusOr<std::unique_ptr<ps::Session>> OpenServers(const std::string& space);
 
 }  // namespace mixrec::launch

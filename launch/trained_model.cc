@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "launch/flags.h"
+#include "launch/servers.h"
 
 namespace mixrec::launch {
 namespace {
@@ -86,10 +87,18 @@ absl::StatusOr<TrainedModel> LoadTrainedModel(const Invocation& invocation, std:
   MIXREC_RETURN_IF_ERROR(CheckHashes(record, *trained.materials));
   MIXREC_RETURN_IF_ERROR(LoadCatalogueInto("", trained.materials.get()));
   MIXREC_ASSIGN_OR_RETURN(trained.checkpoint, worker::FindCheckpoint(FLAGS_run, FLAGS_checkpoint));
+  if (invocation.table->Takes(invocation.verb->name, "ps") && !FLAGS_ps.empty()) {
+    MIXREC_ASSIGN_OR_RETURN(trained.session, OpenServers(UniqueName(FLAGS_run)));
+  }
   MIXREC_ASSIGN_OR_RETURN(trained.model,
                           worker::LoadModel(trained.checkpoint, trained.materials->backbone,
-                                            trained.materials->dataset));
+                                            trained.materials->dataset, {trained.session.get(), {}},
+                                            StrCat(FLAGS_run, "/.tmp-", UniqueName("tables"))));
   return trained;
+}
+
+absl::Status DropTables(TrainedModel* trained) {
+  return trained->session == nullptr ? absl::OkStatus() : trained->session->Drop();
 }
 
 }  // namespace mixrec::launch

@@ -39,10 +39,10 @@ FlagGroup OptimiserGroup(bool with_epochs) {
   return group;
 }
 
-FlagGroup ServersGroup() {
-  return {"Parameter servers",
-          {"ps", "consistency", "staleness", "ps_key_file", "ps_deadline", "sampled_softmax",
-           "sampled_proposal"}};
+FlagGroup ServersGroup(const Names& more = {}) {
+  FlagGroup group{"Parameter servers", {"ps", "ps_key_file", "ps_deadline"}};
+  group.flags.insert(group.flags.end(), more.begin(), more.end());
+  return group;
 }
 
 FlagGroup MachineGroup(const Names& first = {}) {
@@ -142,7 +142,8 @@ Verb Train() {
           "Keeps the best checkpoint by validation MRR and the latest ones. Ctrl-C and SIGTERM "
           "save and exit with code 75; the same command goes on.",
           {DataGroup(), ModelGroup(true), LossGroup(), OptimiserGroup(true), RunGroup(),
-           ServersGroup(), MachineGroup()},
+           ServersGroup({"consistency", "staleness", "sampled_softmax", "sampled_proposal"}),
+           MachineGroup()},
           {}};
 }
 
@@ -155,6 +156,7 @@ Verb Evaluate() {
           "content than the run's stops the program.",
           {{"Evaluation", {"run", "split", "checkpoint", "mask_seen", "ranks_out"}},
            {"Places", {"data", "backbone", "tokenizer"}},
+           ServersGroup(),
            MachineGroup()},
           {}};
 }
@@ -168,6 +170,7 @@ Verb Recommend() {
           "training.",
           {{"Users", {"run", "checkpoint", "users", "users_file", "history", "k", "keep_seen"}},
            {"Places", {"data", "backbone", "tokenizer"}},
+           ServersGroup(),
            MachineGroup()},
           {}};
 }

@@ -195,32 +195,38 @@ TEST_F(PlacementTest, SampledSoftmaxLearnsAndIsPartOfTheOptions) {
   const double first = std::accumulate(losses.begin(), losses.begin() + epoch, 0.0);
   const double last = std::accumulate(losses.end() - epoch, losses.end(), 0.0);
   EXPECT_LT(last, first - 0.1 * static_cast<double>(epoch));
+  EXPECT_TRUE(LoadModel(Last(run), world_->backbone, world_->dataset).ok());
   const auto refused = Train(run, &session, options_);
   EXPECT_EQ(ExitCodeOf(refused.status()), kExitUsage);
   EXPECT_THAT(std::string(refused.status().message()),
               HasSubstr("sampled_softmax (was 16, now 0)"));
 }
 
-TEST_F(PlacementTest, RecommendationsComeFromTheServersToo) {
-  model::ModelOptions options = SmallModel();
-  ASSERT_TRUE(model::ValidateModelOptions(2, &options).ok());
-  ps::FakeSession session(3);
-  ModelState served(world_->backbone, options, world_->dataset.users(), world_->dataset.items(), {},
-                    {&session, {}});
-  ASSERT_TRUE(served.Initialise(11).ok());
-  const auto embedded = InitialisedState(*world_);
+TEST_F(PlacementTest, AnyCheckpointIsServedFromServersToo) {
+  const std::string embedded = Run("embedded"), served = Run("served");
+  ps::FakeSession training(2);
+  ASSERT_TRUE(Train(embedded, nullptr, options_).ok());
+  ASSERT_TRUE(Train(served, &training, options_).ok());
   std::vector<RecommendationQuery> queries;
   for (int32_t user = 0; user < 5; ++user) {
     const auto history = world_->dataset.history(user);
     queries.push_back({"u", user, {history.begin(), history.end()}, {}});
   }
-  const auto expected = Recommend(world_->catalogue, queries, {}, embedded.get());
-  const auto found = Recommend(world_->catalogue, queries, {}, &served);
-  ASSERT_TRUE(expected.ok() && found.ok()) << expected.status() << found.status();
-  for (size_t k = 0; k < queries.size(); ++k) {
-    ASSERT_EQ((*expected)[k].size(), (*found)[k].size());
-    for (size_t i = 0; i < (*found)[k].size(); ++i) {
-      EXPECT_NEAR((*expected)[k][i].score, (*found)[k][i].score, 1e-5);
+  for (const std::string& run : {embedded, served}) {
+    const auto here = LoadModel(Last(run), world_->backbone, world_->dataset);
+    ps::FakeSession session(3);
+    const auto there =
+        LoadModel(Last(run), world_->backbone, world_->dataset, {&session, {}}, run + "/scratch");
+    ASSERT_TRUE(here.ok() && there.ok()) << here.status() << there.status();
+    EXPECT_FALSE(PathExists(run + "/scratch"));
+    const auto expected = Recommend(world_->catalogue, queries, {}, here->state.get());
+    const auto found = Recommend(world_->catalogue, queries, {}, there->state.get());
+    ASSERT_TRUE(expected.ok() && found.ok()) << expected.status() << found.status();
+    for (size_t k = 0; k < queries.size(); ++k) {
+      ASSERT_EQ((*expected)[k].size(), (*found)[k].size());
+      for (size_t i = 0; i < (*found)[k].size(); ++i) {
+        EXPECT_NEAR((*expected)[k][i].score, (*found)[k][i].score, 1e-4);
+      }
     }
   }
 }

@@ -33,10 +33,12 @@ struct LoadedModel {
   int64_t step = 0, epoch = 0;
 };
 // Checks that the data set has the checkpoint's items in its order and that the backbone is its
-// own; DataError with both hashes otherwise. Keeps a reference to the backbone.
+// own; DataError with both hashes otherwise. Keeps a reference to the backbone. With servers, their
+// tables are filled; `scratch` names a folder that they see too, which is made and removed.
 absl::StatusOr<LoadedModel> LoadModel(const std::string& checkpoint,
-                                      const model::Backbone& backbone,
-                                      const data::Dataset& dataset);
+                                      const model::Backbone& backbone, const data::Dataset& dataset,
+                                      const Placement& placement = {},
+                                      const std::string& scratch = "");
 
 // Reads model.json alone, without the weights.
 absl::StatusOr<ModelCard> ReadModelCard(const std::string& checkpoint);

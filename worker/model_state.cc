@@ -48,9 +48,13 @@ ModelState::ModelState(const model::Backbone& backbone, const model::ModelOption
 }
 
 absl::Status ModelState::Initialise(uint64_t seed) {
-  for (ps::TableSpec& spec : table_specs_) spec.seed = seed;
   parameters_.Initialise(seed);
   network_.InitialiseSpecialTokens();
+  return CreateTables(seed);
+}
+
+absl::Status ModelState::CreateTables(uint64_t seed) {
+  for (ps::TableSpec& spec : table_specs_) spec.seed = seed;
   MIXREC_RETURN_IF_ERROR(projection_->Initialise(seed));
   if (user_table_ == nullptr) return absl::OkStatus();
   MIXREC_RETURN_IF_ERROR(user_table_->Initialise(seed));

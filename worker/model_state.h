@@ -37,6 +37,8 @@ class ModelState {
   // Initial values of every tensor and row, a function of the seed alone (model.md D34). Makes the
   // tables where they are on servers.
   absl::Status Initialise(uint64_t seed);
+  // The tables' part of it.
+  absl::Status CreateTables(uint64_t seed);
 
   // Optimiser steps done: the updates that rows read from the tables contain.
   int64_t step() const { return step_; }

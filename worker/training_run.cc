@@ -107,7 +107,7 @@ absl::Status TrainingRun::Resume(const std::string& checkpoint) {
   }
   const int64_t step = loaded.position.step;
   // The servers must have the tables before they are given their rows.
-  if (session() != nullptr) MIXREC_RETURN_IF_ERROR(state_.Initialise(options_.seed));
+  if (session() != nullptr) MIXREC_RETURN_IF_ERROR(state_.CreateTables(options_.seed));
   MIXREC_RETURN_IF_ERROR(
       ReadTrainingTensors(checkpoint, step, state_, Tensors(), /*with_optimizer=*/true));
   if (session() != nullptr) {

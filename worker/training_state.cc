@@ -192,8 +192,8 @@ absl::StatusOr<ModelCard> ReadModelCard(const std::string& checkpoint) {
 }
 
 absl::StatusOr<LoadedModel> LoadModel(const std::string& checkpoint,
-                                      const model::Backbone& backbone,
-                                      const data::Dataset& dataset) {
+                                      const model::Backbone& backbone, const data::Dataset& dataset,
+                                      const Placement& placement, const std::string& scratch) {
   LoadedModel loaded;
   MIXREC_ASSIGN_OR_RETURN(loaded.card, ReadModelCard(checkpoint));
   const ModelCard& card = loaded.card;
@@ -211,11 +211,18 @@ absl::StatusOr<LoadedModel> LoadModel(const std::string& checkpoint,
                      "), the one given has hidden ", given.hidden, ", ", given.layers,
                      " layers (hash ", given.backbone_hash, ")");
   }
-  loaded.state = std::make_unique<ModelState>(backbone, card.options, card.users, card.items);
+  loaded.state = std::make_unique<ModelState>(backbone, card.options, card.users, card.items,
+                                              tensor::AdamWOptions(), placement);
   MIXREC_ASSIGN_OR_RETURN(const TrainingRecord record, ReadTrainingRecord(checkpoint));
   MIXREC_RETURN_IF_ERROR(ReadTrainingTensors(checkpoint, record.position.step, *loaded.state,
                                              {loaded.state->Trainable(), {}},
                                              /*with_optimizer=*/false));
+  if (placement.session != nullptr) {
+    MIXREC_RETURN_IF_ERROR(loaded.state->CreateTables(/*seed=*/0));
+    MIXREC_RETURN_IF_ERROR(
+        SendCheckpointTables(checkpoint, record.position.step, *loaded.state, scratch));
+    loaded.state->set_step(record.position.step);
+  }
   loaded.state->Refresh();
   loaded.step = record.position.step;
   loaded.epoch = static_cast<int64_t>(record.position.validation_mrr.size());
