@@ -4,11 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <numeric>
-#include <sstream>
 
 #include "tests/fake_session.h"
+#include "training_records.h"
 #include "worker/checkpoint.h"
 #include "worker/recommender.h"
 #include "worker_fixture.h"
@@ -36,11 +35,7 @@ class PlacementTest : public ::testing::Test {
                                     const ps::Sampling& sampling = {}) {
     TrainInputs inputs = world_->inputs();
     inputs.placement = {session, sampling};
-    auto trainer = Trainer::Create(inputs, model_, options, run);
-    if (!trainer.ok()) return trainer.status();
-    auto result = (*trainer)->Run();
-    ClearStopRequest();
-    return result;
+    return TrainRun(inputs, model_, options, run);
   }
 
   std::string folder_;
@@ -48,21 +43,6 @@ class PlacementTest : public ::testing::Test {
   model::ModelOptions model_;
   TrainOptions options_;
 };
-
-std::vector<double> Losses(const std::string& run) {
-  std::istringstream text(*ReadFile(run + "/metrics.jsonl"));
-  std::vector<double> losses;
-  for (std::string line; std::getline(text, line);) {
-    const auto record = nlohmann::json::parse(line);
-    if (record.contains("loss")) losses.push_back(record["loss"]);
-  }
-  return losses;
-}
-
-void ExpectClose(const std::vector<double>& a, const std::vector<double>& b, double tolerance) {
-  ASSERT_EQ(a.size(), b.size());
-  for (size_t k = 0; k < a.size(); ++k) EXPECT_NEAR(a[k], b[k], tolerance) << "step " << k + 1;
-}
 
 std::string Last(const std::string& run) { return *FindCheckpoint(run, "last"); }
 

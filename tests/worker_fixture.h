@@ -97,14 +97,21 @@ inline TrainOptions SmallTraining() {
 }
 
 // Trains; the stop request, if any, is forgotten afterwards.
-inline absl::StatusOr<TrainResult> TrainRun(const World& world, const model::ModelOptions& model,
+inline absl::StatusOr<TrainResult> TrainRun(const TrainInputs& inputs,
+                                            const model::ModelOptions& model,
                                             const TrainOptions& options, const std::string& run,
                                             const EpochCallback& on_epoch = nullptr) {
-  auto trainer = Trainer::Create(world.inputs(), model, options, run);
+  auto trainer = Trainer::Create(inputs, model, options, run);
   if (!trainer.ok()) return trainer.status();
   auto result = (*trainer)->Run(on_epoch);
   ClearStopRequest();
   return result;
+}
+
+inline absl::StatusOr<TrainResult> TrainRun(const World& world, const model::ModelOptions& model,
+                                            const TrainOptions& options, const std::string& run,
+                                            const EpochCallback& on_epoch = nullptr) {
+  return TrainRun(world.inputs(), model, options, run, on_epoch);
 }
 
 inline std::map<std::string, at::Tensor> ReadTensors(const std::string& path) {

@@ -50,6 +50,9 @@ class ItemProjection {
   // Every loss of the step was finite: rows that live here are updated now.
   virtual absl::Status FinishUpdate() = 0;
 
+  // Waits until every update that was started is done, wherever the rows live.
+  virtual absl::Status Settle() { return absl::OkStatus(); }
+
   // 1-based ranks of the targets among all items; equal scores are ranked by smaller item first
   // (model.md D31). A target is never excluded.
   virtual absl::StatusOr<std::vector<int64_t>> Ranks(int64_t step, const at::Tensor& states,

@@ -85,6 +85,13 @@ absl::Status ModelState::PushRows(const data::PackedBatch& batch, const model::C
   return item_table_->Push(step_, batch.item_ids, gradients.item, learning_rate);
 }
 
+absl::Status ModelState::Settle() {
+  MIXREC_RETURN_IF_ERROR(projection_->Settle());
+  if (user_table_ == nullptr) return absl::OkStatus();
+  MIXREC_RETURN_IF_ERROR(user_table_->Settle());
+  return item_table_->Settle();
+}
+
 std::vector<const ParameterTable*> ModelState::Tables() const {
   if (user_table_ == nullptr) return {};
   return {user_table_.get(), item_table_.get()};

@@ -50,6 +50,8 @@ class ModelState {
   void PrefetchRows(const data::PackedBatch& next);
   absl::Status PushRows(const data::PackedBatch& batch, const model::CfRows& gradients,
                         double learning_rate);
+  // Waits until the tables have every update that was sent.
+  absl::Status Settle();
 
   // Every trainable tensor of this process by its checkpoint name, as fp32 views: all of them, but
   // for the tables when those are on servers. Valid until Initialise.

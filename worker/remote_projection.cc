@@ -38,11 +38,18 @@ absl::StatusOr<CrossEntropies> RemoteItemProjection::CrossEntropy(
 
 absl::Status RemoteItemProjection::StartUpdate(double learning_rate) {
   CHECK(forward_.has_value());
-  if (update_) MIXREC_RETURN_IF_ERROR(session_->Finish(*update_));
+  MIXREC_RETURN_IF_ERROR(Settle());
   update_ = session_->StartSoftmaxBackward(forward_->ticket, learning_rate, forward_->log_sum_exp,
                                            forward_->weights);
   forward_.reset();
   return absl::OkStatus();
+}
+
+absl::Status RemoteItemProjection::Settle() {
+  if (!update_) return absl::OkStatus();
+  const ps::Session::Ticket ticket = *update_;
+  update_.reset();
+  return session_->Finish(ticket);
 }
 
 absl::StatusOr<std::vector<int64_t>> RemoteItemProjection::Ranks(

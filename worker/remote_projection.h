@@ -27,6 +27,7 @@ class RemoteItemProjection : public ItemProjection {
   // Sends the second half of the softmax, and returns at once, but for the one before.
   absl::Status StartUpdate(double learning_rate) override;
   absl::Status FinishUpdate() override { return absl::OkStatus(); }
+  absl::Status Settle() override;
   absl::StatusOr<std::vector<int64_t>> Ranks(int64_t step, const at::Tensor& states,
                                              const std::vector<int32_t>& targets,
                                              const ItemLists& excluded) override;

@@ -26,9 +26,16 @@ absl::StatusOr<at::Tensor> RemoteTable::Pull(int64_t step, const std::vector<int
 
 absl::Status RemoteTable::Push(int64_t step, const std::vector<int32_t>& ids,
                                const at::Tensor& gradients, double learning_rate) {
-  if (push_) MIXREC_RETURN_IF_ERROR(session_->Finish(*push_));
+  MIXREC_RETURN_IF_ERROR(Settle());
   push_ = session_->StartPush(spec_.name, step, learning_rate, ids, gradients.cpu().contiguous());
   return absl::OkStatus();
+}
+
+absl::Status RemoteTable::Settle() {
+  if (!push_) return absl::OkStatus();
+  const ps::Session::Ticket ticket = *push_;
+  push_.reset();
+  return session_->Finish(ticket);
 }
 
 }  // namespace mixrec::worker

@@ -24,6 +24,7 @@ class RemoteTable : public ParameterTable {
   // Returns at once, but for the push before: one is on its way at any time.
   absl::Status Push(int64_t step, const std::vector<int32_t>& ids, const at::Tensor& gradients,
                     double learning_rate) override;
+  absl::Status Settle() override;
 
  private:
   struct Pending {

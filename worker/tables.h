@@ -33,6 +33,9 @@ class ParameterTable {
   virtual absl::Status Push(int64_t step, const std::vector<int32_t>& ids,
                             const at::Tensor& gradients, double learning_rate) = 0;
 
+  // Waits until every Push is done.
+  virtual absl::Status Settle() { return absl::OkStatus(); }
+
   // What lives in this process, by checkpoint name, as views: nothing with servers.
   virtual model::NamedTensors Values() const { return {}; }
   virtual model::NamedTensors OptimizerState() const { return {}; }

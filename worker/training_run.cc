@@ -219,6 +219,7 @@ absl::StatusOr<EvaluationResult> TrainingRun::Validate() {
   evaluation.max_batch_tokens = options_.evaluation_batch_tokens;
   evaluation.users = options_.validation_users;
   evaluation.progress = options_.progress;
+  MIXREC_RETURN_IF_ERROR(state_.Settle());
   return Evaluate(*inputs_.dataset, *inputs_.catalogue, evaluation, &state_);
 }
 
@@ -259,6 +260,7 @@ bool TrainingRun::CheckpointIsDue() const {
 }
 
 absl::Status TrainingRun::Save(bool best) {
+  MIXREC_RETURN_IF_ERROR(state_.Settle());
   const auto write = [this](const std::string& folder) -> absl::Status {
     MIXREC_RETURN_IF_ERROR(WriteTrainingState(folder, record_, card_, *inputs_.dataset, Tensors()));
     if (session() == nullptr) return absl::OkStatus();

@@ -1,0 +1,1 @@
+mixrec_test(served_training_test ROOMS worker ps net TORCH LABELS ps)
