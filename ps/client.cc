@@ -129,7 +129,8 @@ void Client::CreateTable(const TableSpec& spec, Done done) {
             std::move(done));
 }
 
-void Client::Pull(const std::string& table, int64_t step, std::vector<int32_t> ids, DoneRows done) {
+void Client::Pull(const std::string& table, int64_t step, std::vector<int32_t> ids, DoneRows done,
+                  bool settled) {
   const TableSpec& spec = SpecOf(table);
   const auto row_bytes = static_cast<size_t>(spec.width()) * sizeof(float);
   const size_t piece = std::max<size_t>(1, static_cast<size_t>(options_.message_bytes) / row_bytes);
@@ -164,7 +165,7 @@ void Client::Pull(const std::string& table, int64_t step, std::vector<int32_t> i
         gather->Add(absl::OkStatus());
       };
       caller_.Call(static_cast<int>(slot),
-                   ps::Pull{KeyOf(table), step, IdsBuffer(share.ids, first, count)},
+                   ps::Pull{KeyOf(table), step, settled, IdsBuffer(share.ids, first, count)},
                    count * row_bytes, what, place);
     }
   }

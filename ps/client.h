@@ -57,7 +57,8 @@ class Client : public net::Actor {
   void Open(Done done);
   void CreateTable(const TableSpec& spec, Done done);
   // `table` must have been created through this client.
-  void Pull(const std::string& table, int64_t step, std::vector<int32_t> ids, DoneRows done);
+  void Pull(const std::string& table, int64_t step, std::vector<int32_t> ids, DoneRows done,
+            bool settled = false);
   void Push(const std::string& table, int64_t step, double learning_rate, std::vector<int32_t> ids,
             at::Tensor gradients, Done done);
   void Softmax(const std::string& table, int64_t step, at::Tensor states,

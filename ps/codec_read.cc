@@ -55,6 +55,7 @@ Pull Read(schema::Pull::Reader in) {
   Pull body;
   body.key = ReadKey(in);
   body.step = in.getStep();
+  body.settled = in.getSettled();
   return body;
 }
 

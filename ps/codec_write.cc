@@ -54,6 +54,7 @@ void Write(const Pull& body, Out out) {
   auto pull = out.initPull();
   WriteKey(body.key, pull);
   pull.setStep(body.step);
+  pull.setSettled(body.settled);
 }
 
 void Write(const Push& body, Out out) {

@@ -87,6 +87,7 @@ struct Pull {
   space @0 :Text;
   table @1 :Text;
   step @2 :Int64;
+  settled @3 :Bool;
 }
 
 struct Push {

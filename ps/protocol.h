@@ -78,10 +78,12 @@ struct CreateTable {
   std::string space;
   TableSpec spec;
 };
-// Rows by id as of step `step`: parked until they contain what the consistency mode demands.
+// Rows by id as of step `step`: parked until they contain what the consistency mode demands, or, if
+// `settled`, until every rank has pushed all steps before.
 struct Pull {
   TableKey key;
   int64_t step = 0;
+  bool settled = false;
   net::Buffer ids;  // [R] int32, each owned by the shard
 };
 // E. One of `parts` pieces of a rank's gradients of one step. A rank pushes every step to every
@@ -120,7 +122,7 @@ struct SoftmaxBackward {
   net::Buffer log_sum_exp, weights;  // [N] fp32
   net::Buffer states, labels;
 };
-// The k best rows for each state, best first, ties by smaller row.
+// The k best rows for each state, settled as Save and Rank are, best first, ties by smaller row.
 struct TopK {
   TableKey key;
   int64_t step = 0;

@@ -132,7 +132,7 @@ void ServedTable::Reset(int64_t step) {
 Answer ServedTable::Read(const TopK& request) {
   Answer answer = CheckStates(request.states, request.width, {});
   if (answer.code != Code::kOk) return answer;
-  if (!Admits(request.step)) return Parked(request.step);
+  if (!gate_.Settled(request.step)) return Parked(request.step);
   const auto [ids, scores] =
       vocabulary_->TopK(StatesOf(request.states, request.width), request.k,
                         {Integers(request.exclude_offsets), Integers(request.exclude_ids)});
@@ -142,7 +142,7 @@ Answer ServedTable::Read(const TopK& request) {
 Answer ServedTable::Read(const Rank& request) {
   Answer answer = CheckStates(request.states, request.width, request.targets);
   if (answer.code != Code::kOk) return answer;
-  if (!Admits(request.step)) return Parked(request.step);
+  if (!gate_.Settled(request.step)) return Parked(request.step);
   const at::Tensor states = StatesOf(request.states, request.width);
   const std::vector<int32_t> targets = Integers(request.targets);
   if (request.target_scores.empty()) {

@@ -108,7 +108,7 @@ Answer ServedTable::Read(const Pull& pull) {
   if (!table_.Owns(ids)) {
     return Refuse(Code::kRefused, "a pull of table ", spec().name, " names rows of other shards");
   }
-  if (!Admits(pull.step)) return Parked(pull.step);
+  if (!Admits(pull.step) || (pull.settled && !gate_.Settled(pull.step))) return Parked(pull.step);
   const size_t bytes = ids.size() * static_cast<size_t>(table_.width()) * sizeof(float);
   return {Code::kOk, "", Rows{net::Buffer::Make(bytes, [&](char* out) {
             table_.Pull(ids, reinterpret_cast<float*>(out));

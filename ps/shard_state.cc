@@ -171,14 +171,12 @@ Answer ShardState::Create(const CreateTable& create) {
   const OpenSession& options = space.options;
   const GateOptions gate{options.world, options.consistency, options.staleness};
   try {  // LibTorch's allocator throws
-    space.tables.emplace(
-        std::piecewise_construct, std::forward_as_tuple(create.spec.name),
-        std::forward_as_tuple(create.spec, gate, buckets_, device_, mutation_));
+    space.tables.emplace(std::piecewise_construct, std::forward_as_tuple(create.spec.name),
+                         std::forward_as_tuple(create.spec, gate, buckets_, device_, mutation_));
   } catch (const std::exception& error) {
     const std::string text = error.what();
-    return Refuse(Code::kFailed, "no memory for table ", create.spec.name, " of ",
-                  create.spec.rows, " rows of width ", create.spec.width(), ": ",
-                  text.substr(0, text.find('\n')));
+    return Refuse(Code::kFailed, "no memory for table ", create.spec.name, " of ", create.spec.rows,
+                  " rows of width ", create.spec.width(), ": ", text.substr(0, text.find('\n')));
   }
   return {};
 }
@@ -215,7 +213,7 @@ Answer ShardState::SaveTables(const Save& save) {
   content.step = save.step;
   content.buckets = buckets_;
   for (auto& [name, table] : space.tables) {
-    if (!table.gate().Admits(save.step)) {
+    if (!table.gate().Settled(save.step)) {
       return Refuse(Code::kParked, "table ", name, " ", table.gate().Missing(save.step));
     }
     if (space.options.consistency == Consistency::kBsp && table.gate().version() != save.step) {

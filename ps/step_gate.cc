@@ -76,8 +76,7 @@ bool StepGate::Admits(int64_t step) const {
 }
 
 std::string StepGate::Missing(int64_t step) const {
-  const int64_t wanted =
-      options_.consistency == Consistency::kSsp ? step - options_.staleness : step;
+  const int64_t wanted = Admits(step) ? step : step - options_.staleness;
   std::string ranks;
   for (size_t rank = 0; rank < clocks_.size(); ++rank) {
     if (clocks_[rank] < wanted) ranks += StrCat(ranks.empty() ? "" : ", ", rank);

@@ -40,6 +40,9 @@ class StepGate {
   // Whether rows may be read for `step`: bsp, all updates of earlier steps are in; ssp, those of
   // steps before step - staleness; asp, always.
   bool Admits(int64_t step) const;
+  // Whether every rank has pushed all steps before `step`: what evaluations and snapshots ask for
+  // in every mode. (A primary that was replaced without knowing it never gets there.)
+  bool Settled(int64_t step) const { return version() >= step; }
   // Of a read that is not admitted: "waits for rank 3 to push step 17".
   std::string Missing(int64_t step) const;
 

@@ -45,7 +45,7 @@ inline std::vector<Body> SampleBodies() {
       OpenSession{"study/7/1", 1, 4, Consistency::kSsp, 3, 30},
       RenewLease{"study/7/1"},
       CreateTable{"study/7/1", SampleSpec()},
-      Pull{key, 12, Ints({5, 6, 7})},
+      Pull{key, 12, true, Ints({5, 6, 7})},
       Push{key, 13, 1, 2, 1e-3, Ints({5, 6}), Floats({1, 2, 3, 4, 5, 6})},
       SoftmaxForward{key, 14, 2, 3, 100, true, 3, states, labels},
       SoftmaxBackward{key, 15, 2, 3, 100, true, 2e-3, 3, pair, pair, states, labels},

@@ -299,16 +299,18 @@ void SimulatedWorker::Check() {
     return Enter(Phase::kDone);
   }
   waiting_ = true;
-  const std::vector<int32_t> all = AllRows(job_->options.rows);
-  client_.Pull("counts", step_, all, [this, all](const absl::StatusOr<at::Tensor>& counts) {
-    if (!counts.ok()) return Fail(counts.status());
-    client_.Pull("values", step_, all,
-                 [this, counts = *counts](const absl::StatusOr<at::Tensor>& values) {
-                   waiting_ = false;
-                   if (!values.ok()) return Fail(values.status());
-                   CheckFinal(counts, *values);
-                   pulled_ = true;
-                 });
+  const auto pull = [this](const std::string& table, std::function<void(const at::Tensor&)> next) {
+    const auto done = [this, next](const absl::StatusOr<at::Tensor>& rows) {
+      rows.ok() ? next(*rows) : Fail(rows.status());
+    };
+    client_.Pull(table, step_, AllRows(job_->options.rows), done, /*settled=*/true);
+  };
+  pull("counts", [this, pull](const at::Tensor& counts) {
+    pull("values", [this, counts](const at::Tensor& values) {
+      waiting_ = false;
+      CheckFinal(counts, values);
+      pulled_ = true;
+    });
   });
 }
 

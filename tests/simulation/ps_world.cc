@@ -218,12 +218,16 @@ class World {
   void PlanFaults(int processes) {
     Time at = 0;
     for (int fault = 0; fault < options_.faults; ++fault) {
-      // Gentle faults leave time to recover: failure detection, a new process, its state.
-      at += options_.gentle ? Uniform(fault == 0 ? 0 : 8 * kSecond, 10 * kSecond)
-                            : Uniform(0, 3 * kSecond);
+      // The first comes while the job is at work; gentle ones then leave time to recover: failure
+      // detection, a new process, its state.
+      const double work = 0.1 + static_cast<double>(options_.steps) * options_.think_seconds / 2;
+      const Time first = Uniform(0, static_cast<Time>(work * kSecond));
+      at += fault == 0        ? first
+            : options_.gentle ? Uniform(8 * kSecond, 10 * kSecond)
+                              : Uniform(0, 3 * kSecond);
       const int process = static_cast<int>(random_.Below(static_cast<uint64_t>(processes)));
       const auto kind = random_.Below(options_.gentle ? 4 : 8);
-      const Time lasts = Uniform(0, options_.gentle ? 4 * kSecond : 8 * kSecond);
+      const Time lasts = Uniform(0, options_.gentle ? 6 * kSecond : 8 * kSecond);
       const auto other = static_cast<int>(random_.Below(static_cast<uint64_t>(processes)));
       const auto both = random_.Below(2) == 0;
       network_.At(at, [=] { Fault(kind, process, other, lasts, both); });
@@ -245,6 +249,8 @@ class World {
         });
         return;
       case 2:
+        // To some the process lives, to others it is gone: a second primary is made.
+        if (both && lasts > kSecond) Cut(name, WorkerName(other % options_.workers), lasts, true);
         return Cut(name, kAuthority, lasts, both);
       case 3:
         return Cut(name, ShardName(other), lasts, both);
