@@ -72,6 +72,7 @@ class Shard : public net::Actor {
   void Become(Role role, const ShardSlot& slot, net::Outbox* out);
   void FollowSlot(const ShardSlot& slot);
   void BecomeSpare();
+  void Forget();
   void LeavePrimary();
   Replica self() const { return {options_.endpoint, options_.incarnation}; }
 
