@@ -4,10 +4,18 @@ namespace mixrec::launch {
 
 Commands AllCommands() {
   return {
-      {"synth", RunSynth},         {"pretrain", RunPretrain}, {"mine", RunMine},
-      {"search", RunSearch},       {"train", RunTrain},       {"evaluate", RunEvaluate},
-      {"recommend", RunRecommend}, {"export", RunExport},     {"bench step", RunBenchStep},
-      {"bench bo", RunBenchBo},    {"doctor", RunDoctor},
+      {"synth", RunSynth},
+      {"pretrain", RunPretrain},
+      {"mine", RunMine},
+      {"search", RunSearch},
+      {"train", RunTrain},
+      {"evaluate", RunEvaluate},
+      {"recommend", RunRecommend},
+      {"export", RunExport},
+      {"bench step", RunBenchStep},
+      {"bench bo", RunBenchBo},
+      {"ps", RunPs},
+      {"doctor", RunDoctor},
   };
 }
 

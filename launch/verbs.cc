@@ -212,6 +212,21 @@ Verb BenchBo() {
           {{"seed", "20"}}};
 }
 
+Verb Ps() {
+  return {"ps",
+          "[--shards=3 --replicas=1 --listen=HOST:PORT]",
+          "parameter servers: shards that hold the tables of `mixrec train --ps`",
+          "Starts the shard processes of this host and starts them again when they die. Prints a "
+          "line when they are ready, then a JSON line at every change. Ctrl-C ends all. Several "
+          "hosts, keys and failures: docs/servers.md.",
+          {{"Servers", {"listen", "shards", "replicas", "state", "join", "spawn"}},
+           {"Security", {"key_file", "insecure"}},
+           {"Failures", {"heartbeat_seconds", "dead_seconds", "orphan_seconds"}},
+           {"Machine", {"device", "threads", "log_level"}},
+           {"Internal", {"authority", "incarnation", "parent", "gpu"}}},
+          {{"device", "cpu"}}};
+}
+
 Verb Doctor() {
   return {"doctor",
           "[--out=DIR]",
@@ -241,7 +256,7 @@ Flag DescribeFlag(const std::string& name) {
 
 std::vector<Verb> Verbs() {
   return {Synth(),     Pretrain(), Mine(),      Search(),  Train(), Evaluate(),
-          Recommend(), Export(),   BenchStep(), BenchBo(), Doctor()};
+          Recommend(), Export(),   BenchStep(), BenchBo(), Ps(),    Doctor()};
 }
 
 const Verb* FindVerb(const std::vector<Verb>& verbs, std::string_view name) {
