@@ -88,6 +88,11 @@ void Client::RenewLease(net::Outbox* out) {
   out->WakeAt(renew_at_);
 }
 
+int64_t Client::FirstStep(int64_t step) {
+  if (first_step_ < 0) first_step_ = step;
+  return first_step_;
+}
+
 const TableSpec& Client::SpecOf(const std::string& table) const {
   const auto found = tables_.find(table);
   CHECK(found != tables_.end()) << "table " << table << " was not created";
@@ -143,6 +148,7 @@ void Client::Pull(const std::string& table, int64_t step, std::vector<int32_t> i
   auto gather = std::make_shared<Gather>(pieces, [rows, done](const absl::Status& status) {
     done(status.ok() ? absl::StatusOr<at::Tensor>(rows) : status);
   });
+  const int64_t at_least = settled ? step : FirstStep(step);
   const std::string what = StrCat("pull of table ", table, ", step ", step);
   for (size_t slot = 0; slot < shares->size(); ++slot) {
     const Share& share = (*shares)[slot];
@@ -165,7 +171,7 @@ void Client::Pull(const std::string& table, int64_t step, std::vector<int32_t> i
         gather->Add(absl::OkStatus());
       };
       caller_.Call(static_cast<int>(slot),
-                   ps::Pull{KeyOf(table), step, settled, IdsBuffer(share.ids, first, count)},
+                   ps::Pull{KeyOf(table), step, at_least, IdsBuffer(share.ids, first, count)},
                    count * row_bytes, what, place);
     }
   }

@@ -21,6 +21,8 @@
 
 namespace mixrec::ps {
 
+struct StateBlock;  // ps/client_states.h
+
 struct ClientOptions {
   CallerOptions caller;
   OpenSession session;                 // what Open says to every shard
@@ -58,7 +60,7 @@ class Client : public net::Actor {
   void CreateTable(const TableSpec& spec, Done done);
   // `table` must have been created through this client.
   void Pull(const std::string& table, int64_t step, std::vector<int32_t> ids, DoneRows done,
-            bool settled = false);
+            bool settled = false);  // with all steps before `step` of every rank, in every mode
   void Push(const std::string& table, int64_t step, double learning_rate, std::vector<int32_t> ids,
             at::Tensor gradients, Done done);
   void Softmax(const std::string& table, int64_t step, at::Tensor states,
@@ -80,21 +82,21 @@ class Client : public net::Actor {
     std::vector<int32_t> ids;
     std::vector<int64_t> positions;  // in the caller's list
   };
-  struct Block {  // states of one message
-    int64_t first = 0, count = 0;
-    int32_t part = 0, parts = 1;
-  };
 
+  int64_t FirstStep(int64_t step);
   const TableSpec& SpecOf(const std::string& table) const;
   TableKey KeyOf(const std::string& table) const { return {options_.session.space, table}; }
   std::vector<Share> Split(const TableSpec& spec, const std::vector<int32_t>& ids) const;
-  std::vector<Block> Cut(int64_t states, int64_t width) const;
+  void RankBlock(const ps::Rank& message, const StateBlock& block,
+                 std::shared_ptr<std::vector<int64_t>> ranks, Done done);
   void Broadcast(const Body& body, const std::string& what, Done done);
   void RenewLease(net::Outbox* out);
 
   ClientOptions options_;
   Caller caller_;
   std::map<std::string, TableSpec> tables_;
+  // The step that this process began with: what a restored table has at least. -1: none yet.
+  int64_t first_step_ = -1;
   net::Time renew_at_ = 0;
   std::function<void()> when_connected_;
 };

@@ -121,6 +121,7 @@ absl::Status Check(const CreateTable& body) {
 absl::Status Check(const Pull& body) {
   MIXREC_RETURN_IF_ERROR(CheckKey(body.key));
   MIXREC_RETURN_IF_ERROR(CheckStep(body.step));
+  MIXREC_RETURN_IF_ERROR(CheckStep(body.at_least));
   return CountRows("ids", body.ids, 1).status();
 }
 

@@ -55,7 +55,7 @@ Pull Read(schema::Pull::Reader in) {
   Pull body;
   body.key = ReadKey(in);
   body.step = in.getStep();
-  body.settled = in.getSettled();
+  body.at_least = in.getAtLeast();
   return body;
 }
 
@@ -79,6 +79,11 @@ Half ReadSoftmax(schema::Softmax::Reader in) {
   body.sampled = in.getSampled();
   body.log_uniform = in.getLogUniform();
   body.width = in.getWidth();
+  return body;
+}
+SoftmaxForward ReadForward(schema::Softmax::Reader in) {
+  auto body = ReadSoftmax<SoftmaxForward>(in);
+  body.at_least = in.getAtLeast();
   return body;
 }
 SoftmaxBackward ReadBackward(schema::Softmax::Reader in) {
@@ -160,7 +165,7 @@ absl::StatusOr<Body> ReadBody(In::Reader in) {
     case In::PUSH:
       return Read(in.getPush());
     case In::SOFTMAX_FORWARD:
-      return ReadSoftmax<SoftmaxForward>(in.getSoftmaxForward());
+      return ReadForward(in.getSoftmaxForward());
     case In::SOFTMAX_BACKWARD:
       return ReadBackward(in.getSoftmaxBackward());
     case In::TOP_K:

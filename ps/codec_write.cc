@@ -54,7 +54,7 @@ void Write(const Pull& body, Out out) {
   auto pull = out.initPull();
   WriteKey(body.key, pull);
   pull.setStep(body.step);
-  pull.setSettled(body.settled);
+  pull.setAtLeast(body.at_least);
 }
 
 void Write(const Push& body, Out out) {
@@ -76,7 +76,11 @@ void WriteSoftmax(const Half& body, schema::Softmax::Builder out) {
   out.setLogUniform(body.log_uniform);
   out.setWidth(body.width);
 }
-void Write(const SoftmaxForward& body, Out out) { WriteSoftmax(body, out.initSoftmaxForward()); }
+void Write(const SoftmaxForward& body, Out out) {
+  auto softmax = out.initSoftmaxForward();
+  WriteSoftmax(body, softmax);
+  softmax.setAtLeast(body.at_least);
+}
 void Write(const SoftmaxBackward& body, Out out) {
   auto softmax = out.initSoftmaxBackward();
   WriteSoftmax(body, softmax);

@@ -87,7 +87,7 @@ struct Pull {
   space @0 :Text;
   table @1 :Text;
   step @2 :Int64;
-  settled @3 :Bool;
+  atLeast @3 :Int64;
 }
 
 struct Push {
@@ -109,6 +109,7 @@ struct Softmax {
   logUniform @6 :Bool;
   width @7 :Int64;
   learningRate @8 :Float64;  # of the second half
+  atLeast @9 :Int64;  # of the first half
 }
 
 struct TopK {

@@ -78,13 +78,13 @@ struct CreateTable {
   std::string space;
   TableSpec spec;
 };
-// Rows by id as of step `step`: parked until they contain what the consistency mode demands, or, if
-// `settled`, until every rank has pushed all steps before.
+// Rows by id as of step `step`: parked until they contain what the consistency mode demands, and,
+// in every mode, all steps before `at_least` of every rank.
 struct Pull {
   TableKey key;
   int64_t step = 0;
-  bool settled = false;
-  net::Buffer ids;  // [R] int32, each owned by the shard
+  int64_t at_least = 0;  // the first step of the worker's run; or `step`, for settled rows
+  net::Buffer ids;       // [R] int32, each owned by the shard
 };
 // E. One of `parts` pieces of a rank's gradients of one step. A rank pushes every step to every
 // shard, if need be one piece without rows: that is what its clock counts.
@@ -107,6 +107,7 @@ struct SoftmaxForward {
   int64_t width = 0;         // D
   net::Buffer states;        // [N, D] fp32
   net::Buffer labels;        // [N] int32
+  int64_t at_least = 0;      // as a pull's
 };
 // E. Second half: the gradient of the table, and its optimiser's step once every piece of every
 // rank is there. `states` and `labels` are empty when the shard has them from the first half; it
@@ -122,7 +123,8 @@ struct SoftmaxBackward {
   net::Buffer log_sum_exp, weights;  // [N] fp32
   net::Buffer states, labels;
 };
-// The k best rows for each state, settled as Save and Rank are, best first, ties by smaller row.
+// The k best rows for each state, as of `step` (settled: so are Rank and Save), best first, ties by
+// smaller row.
 struct TopK {
   TableKey key;
   int64_t step = 0;

@@ -54,7 +54,7 @@ void ReplicationLog::OnReplicated(uint64_t up_to) {
   if (up_to <= follower_->acknowledged) return;
   follower_->acknowledged = up_to;
   follower_->progress_at = 0;
-  CheckCaughtUp();
+  CheckClose();
   Trim();
 }
 
@@ -66,19 +66,22 @@ void ReplicationLog::OnImagePiece(uint64_t sequence, int32_t part) {
   follower_->progress_at = 0;
   if (--follower_->image_left == 0) {
     follower_->image = {};
-    CheckCaughtUp();
+    CheckClose();
   }
 }
 
-void ReplicationLog::CheckCaughtUp() {
-  if (follower_->image_left == 0 && follower_->acknowledged == last()) {
-    follower_->synchronous = true;
-  }
+void ReplicationLog::CheckClose() {
+  Follower& follower = *follower_;
+  const bool close =
+      follower.image_left == 0 && last() - follower.acknowledged <= options_.window_messages;
+  if (!close || follower.synchronous) return;
+  follower.synchronous = true;
+  follower.synchronous_from = applied_;
 }
 
 std::vector<ReplicationLog::Entry> ReplicationLog::TakeCommitted() {
   uint64_t committed = last();
-  if (synchronous() && !options_.commit_early) {
+  if (follower_ && follower_->synchronous && !options_.commit_early) {
     committed = follower_->image_left > 0 ? applied_ : follower_->acknowledged;
   }
   std::vector<Entry> entries;

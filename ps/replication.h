@@ -45,12 +45,15 @@ class ReplicationLog {
   void AddBackup(const Replica& replica);
   // A follower that knows nothing: it gets `image`, the state after all updates that were taken,
   // then the updates since. With `synchronous` none is applied meanwhile; otherwise they are, until
-  // the follower has caught up once: from then on it is as a backup.
+  // the follower is close behind: from then on none is applied without it, so that it catches up.
   void AddLearner(const Replica& replica, net::Buffer image, bool synchronous);
   void RemoveFollower();
   const Replica* follower() const { return follower_ ? &follower_->replica : nullptr; }
-  // No update is applied without the follower's word.
-  bool synchronous() const { return follower_ && follower_->synchronous; }
+  // The follower has every update that was ever applied, and none will be without its word.
+  bool in_sync() const {
+    return follower_ && follower_->synchronous && follower_->image_left == 0 &&
+           follower_->acknowledged >= follower_->synchronous_from;
+  }
 
   // The follower's words, already checked for their epoch.
   void OnReplicated(uint64_t up_to);
@@ -65,7 +68,8 @@ class ReplicationLog {
  private:
   struct Follower {
     Replica replica;
-    bool synchronous = false;
+    bool synchronous = false;       // no update is applied without its word
+    uint64_t synchronous_from = 0;  // the first number of which that is so, less 1
     net::Buffer image;
     uint64_t image_sequence = 0;
     std::vector<bool> image_received;  // by piece; empty: no image to send
@@ -78,7 +82,7 @@ class ReplicationLog {
 
   void SendImage(const Envelope& envelope, net::Outbox* out);
   void SendEntries(const Envelope& envelope, net::Outbox* out);
-  void CheckCaughtUp();
+  void CheckClose();
   void Trim();
 
   ReplicationOptions options_;

@@ -59,7 +59,9 @@ Answer ServedTable::Read(const SoftmaxForward& forward) {
   const Sampling sampling = SamplingOf(forward);
   const absl::Status suits = CheckSoftmax(spec(), sampling);
   if (!suits.ok()) return Refuse(Code::kRefused, std::string(suits.message()));
-  if (!Admits(forward.step)) return Parked(forward.step);
+  if (!Admits(forward.step, forward.at_least)) {
+    return Parked();
+  }
   const std::vector<int32_t> labels = Integers(forward.labels);
   SoftmaxBatch batch =
       vocabulary_->MakeBatch(StatesOf(forward.states, forward.width), labels.data());
@@ -132,7 +134,7 @@ void ServedTable::Reset(int64_t step) {
 Answer ServedTable::Read(const TopK& request) {
   Answer answer = CheckStates(request.states, request.width, {});
   if (answer.code != Code::kOk) return answer;
-  if (!gate_.Settled(request.step)) return Parked(request.step);
+  if (!gate_.Settled(request.step)) return Parked();
   const auto [ids, scores] =
       vocabulary_->TopK(StatesOf(request.states, request.width), request.k,
                         {Integers(request.exclude_offsets), Integers(request.exclude_ids)});
@@ -142,7 +144,7 @@ Answer ServedTable::Read(const TopK& request) {
 Answer ServedTable::Read(const Rank& request) {
   Answer answer = CheckStates(request.states, request.width, request.targets);
   if (answer.code != Code::kOk) return answer;
-  if (!gate_.Settled(request.step)) return Parked(request.step);
+  if (!gate_.Settled(request.step)) return Parked();
   const at::Tensor states = StatesOf(request.states, request.width);
   const std::vector<int32_t> targets = Integers(request.targets);
   if (request.target_scores.empty()) {

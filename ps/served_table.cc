@@ -25,12 +25,13 @@ ServedTable::ServedTable(const TableSpec& spec, const GateOptions& gate, BucketR
   if (spec.softmax()) vocabulary_ = std::make_unique<Vocabulary>(&table_);
 }
 
-bool ServedTable::Admits(int64_t step) const {
-  return mutation_ == Mutation::kStaleRead || gate_.Admits(step);
+bool ServedTable::Admits(int64_t step, int64_t at_least) const {
+  if (mutation_ == Mutation::kStaleRead) return true;
+  return gate_.Admits(step) && gate_.Settled(at_least);
 }
 
-Answer ServedTable::Parked(int64_t step) const {
-  return Refuse(Code::kParked, "table ", spec().name, " ", gate_.Missing(step));
+Answer ServedTable::Parked() const {
+  return Refuse(Code::kParked, "table ", spec().name, " ", gate_.Missing());
 }
 
 Answer ServedTable::Add(int rank, const Push& push) {
@@ -108,7 +109,7 @@ Answer ServedTable::Read(const Pull& pull) {
   if (!table_.Owns(ids)) {
     return Refuse(Code::kRefused, "a pull of table ", spec().name, " names rows of other shards");
   }
-  if (!Admits(pull.step) || (pull.settled && !gate_.Settled(pull.step))) return Parked(pull.step);
+  if (!Admits(pull.step, pull.at_least)) return Parked();
   const size_t bytes = ids.size() * static_cast<size_t>(table_.width()) * sizeof(float);
   return {Code::kOk, "", Rows{net::Buffer::Make(bytes, [&](char* out) {
             table_.Pull(ids, reinterpret_cast<float*>(out));

@@ -57,8 +57,8 @@ class ServedTable {
   const StepGate& gate() const { return gate_; }
 
  private:
-  bool Admits(int64_t step) const;
-  Answer Parked(int64_t step) const;
+  bool Admits(int64_t step, int64_t at_least) const;
+  Answer Parked() const;
   Answer AddPiece(Piece piece);
   void ApplySparse(const std::vector<Piece>& pieces);
   void ApplyMerged(const std::vector<Piece>& pieces);

@@ -66,7 +66,7 @@ void Shard::Tick(net::Outbox* out) {
 }
 
 void Shard::SendHeartbeat(net::Outbox* out) {
-  const bool in_sync = role_ == Role::kPrimary && log_.synchronous();
+  const bool in_sync = role_ == Role::kPrimary && log_.in_sync();
   out->Send(options_.authority,
             Encode({OwnEnvelope(),
                     Heartbeat{options_.endpoint, options_.incarnation, slot_, epoch_, in_sync}}));
@@ -173,7 +173,9 @@ void Shard::FollowSlot(const ShardSlot& slot) {
 }
 
 bool Shard::InEpoch(const Wire& wire) const {
-  return wire.envelope.epoch == epoch_ || options_.mutation == Mutation::kNoEpochCheck;
+  // Epochs are the slot's own: another slot's mean nothing here.
+  return wire.envelope.slot == slot_ &&
+         (wire.envelope.epoch == epoch_ || options_.mutation == Mutation::kNoEpochCheck);
 }
 
 Envelope Shard::OwnEnvelope() const {

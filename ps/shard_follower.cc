@@ -10,7 +10,7 @@ namespace mixrec::ps {
 void Shard::OnReplicate(const net::Peer& from, const Wire& wire, net::Outbox* out) {
   const Envelope& envelope = wire.envelope;
   if (!InEpoch(wire)) {
-    if (envelope.epoch > epoch_) {
+    if (envelope.slot != slot_ || envelope.epoch > epoch_) {
       SendHeartbeat(out);  // to learn the new epoch; the primary will send again
     } else {
       Reply(from, envelope, {Code::kWrongEpoch, StrCat("epoch ", epoch_), Replicated{0}}, out);
@@ -42,8 +42,8 @@ void Shard::OnReplicate(const net::Peer& from, const Wire& wire, net::Outbox* ou
 
 void Shard::OnImage(const net::Peer& from, const Wire& wire, net::Outbox* out) {
   const auto& piece = std::get<StateImage>(wire.body);
-  if (wire.envelope.epoch != epoch_) {
-    if (wire.envelope.epoch > epoch_) SendHeartbeat(out);
+  if (!InEpoch(wire)) {
+    if (wire.envelope.slot != slot_ || wire.envelope.epoch > epoch_) SendHeartbeat(out);
     return;
   }
   if (role_ != Role::kLearner && role_ != Role::kBackup) return;

@@ -17,7 +17,7 @@ void Shard::OnWorker(const net::Peer& from, Wire wire, net::Outbox* out) {
     Reply(from, wire.envelope, Refuse(Code::kNotPrimary, "not the primary"), out);
     return;
   }
-  if (wire.envelope.slot != slot_ || !InEpoch(wire)) {
+  if (!InEpoch(wire)) {
     if (wire.envelope.epoch > epoch_) SendHeartbeat(out);
     Reply(from, wire.envelope, Refuse(Code::kWrongEpoch, "epoch ", epoch_), out);
     return;

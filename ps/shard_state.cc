@@ -214,7 +214,7 @@ Answer ShardState::SaveTables(const Save& save) {
   content.buckets = buckets_;
   for (auto& [name, table] : space.tables) {
     if (!table.gate().Settled(save.step)) {
-      return Refuse(Code::kParked, "table ", name, " ", table.gate().Missing(save.step));
+      return Refuse(Code::kParked, "table ", name, " ", table.gate().Missing());
     }
     if (space.options.consistency == Consistency::kBsp && table.gate().version() != save.step) {
       return Refuse(Code::kRefused, "table ", name, " is at step ", table.gate().version(),

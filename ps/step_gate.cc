@@ -75,11 +75,10 @@ bool StepGate::Admits(int64_t step) const {
   return false;
 }
 
-std::string StepGate::Missing(int64_t step) const {
-  const int64_t wanted = Admits(step) ? step : step - options_.staleness;
+std::string StepGate::Missing() const {
   std::string ranks;
   for (size_t rank = 0; rank < clocks_.size(); ++rank) {
-    if (clocks_[rank] < wanted) ranks += StrCat(ranks.empty() ? "" : ", ", rank);
+    if (clocks_[rank] == version()) ranks += StrCat(ranks.empty() ? "" : ", ", rank);
   }
   return StrCat("waits for rank ", ranks, " to push step ", version());
 }

@@ -43,8 +43,8 @@ class StepGate {
   // Whether every rank has pushed all steps before `step`: what evaluations and snapshots ask for
   // in every mode. (A primary that was replaced without knowing it never gets there.)
   bool Settled(int64_t step) const { return version() >= step; }
-  // Of a read that is not admitted: "waits for rank 3 to push step 17".
-  std::string Missing(int64_t step) const;
+  // Who is behind: "waits for rank 3 to push step 17".
+  std::string Missing() const;
 
   // Steps that every rank has pushed.
   int64_t version() const;

@@ -31,13 +31,13 @@ auto Fields(const CreateTable& b) {
   return std::tuple(b.space, b.spec.name, b.spec.rows, parts, b.spec.partition, b.spec.dense,
                     b.spec.seed, o.kind, o.beta1, o.beta2, o.epsilon, o.weight_decay);
 }
-auto Fields(const Pull& b) { return std::tuple(K(b.key), b.step, b.settled, S(b.ids)); }
+auto Fields(const Pull& b) { return std::tuple(K(b.key), b.step, b.at_least, S(b.ids)); }
 auto Fields(const Push& b) {
   return std::tuple(K(b.key), b.step, b.part, b.parts, b.learning_rate, S(b.ids), S(b.gradients));
 }
 auto Fields(const SoftmaxForward& b) {
   return std::tuple(K(b.key), b.step, b.part, b.parts, b.sampled, b.log_uniform, b.width,
-                    S(b.states), S(b.labels));
+                    S(b.states), S(b.labels), b.at_least);
 }
 auto Fields(const SoftmaxBackward& b) {
   return std::tuple(K(b.key), b.step, b.part, b.parts, b.sampled, b.log_uniform, b.learning_rate,
@@ -128,7 +128,7 @@ TEST(Codec, FramesAreSharedNotCopied) {
 }
 
 TEST(Codec, AMisalignedMessageIsRead) {
-  Message message = Encode(SampleWire(Pull{{"s", "t"}, 1, false, Ints({1, 2, 3})}));
+  Message message = Encode(SampleWire(Pull{{"s", "t"}, 1, 0, Ints({1, 2, 3})}));
   for (Buffer* buffer : {&message.head, &message.frames[0]}) {
     const std::string shifted = " " + S(*buffer);
     *buffer = Buffer::Copy(shifted).Slice(1, buffer->size());
@@ -225,7 +225,7 @@ TEST(Codec, ANumberThatLiesIsADataError) {
       CreateTable{"s", rows},
       CreateTable{"s", optimizer},
       CreateTable{"s", empty},
-      Pull{key, -1, false, labels},
+      Pull{key, -1, 0, labels},
       Push{key, 0, 1, 1, 0.1, labels, states},
       Push{key, 0, 0, 0, 0.1, labels, states},
       Push{key, 0, 0, 1, nan, labels, states},

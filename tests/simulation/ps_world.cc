@@ -12,6 +12,7 @@
 #include "common/random.h"
 #include "net/simulation.h"
 #include "ps/authority.h"
+#include "ps/codec.h"
 #include "ps/shard.h"
 #include "tests/simulation/ps_worker.h"
 #include "tests/test_folder.h"
@@ -24,6 +25,52 @@ using net::kSecond;
 using net::Time;
 
 constexpr char kAuthority[] = "tcp://authority:1";
+
+// A line about a message, for traces.
+std::string DescribeMessage(const net::Message& message) {
+  constexpr const char* kNames[] = {"OpenSession",
+                                    "RenewLease",
+                                    "CreateTable",
+                                    "Pull",
+                                    "Push",
+                                    "SoftmaxForward",
+                                    "SoftmaxBackward",
+                                    "TopK",
+                                    "Rank",
+                                    "Save",
+                                    "Restore",
+                                    "DropNamespace",
+                                    "Stats",
+                                    "GetMap",
+                                    "Replicate",
+                                    "Replicated",
+                                    "StateImage",
+                                    "StateImageReceived",
+                                    "Heartbeat",
+                                    "Done",
+                                    "Rows",
+                                    "SoftmaxPartial",
+                                    "TopKLists",
+                                    "RankPartial",
+                                    "Saved",
+                                    "StatsReport",
+                                    "Map"};
+  const absl::StatusOr<Wire> wire = Decode(message);
+  if (!wire.ok()) return "malformed";
+  const Envelope& envelope = wire->envelope;
+  std::string text =
+      StrCat(kNames[wire->body.index()], " request ", envelope.request, " slot ", envelope.slot,
+             " epoch ", envelope.epoch, " code ", static_cast<int>(envelope.code));
+  if (const auto* update = std::get_if<Replicate>(&wire->body)) {
+    text += StrCat(" #", update->sequence, " (",
+                   DescribeMessage({update->original, update->frames}), ")");
+  }
+  if (const auto* done = std::get_if<Replicated>(&wire->body)) text += StrCat(" #", done->up_to);
+  if (const auto* push = std::get_if<Push>(&wire->body)) {
+    text += StrCat(" ", push->key.table, " step ", push->step, " part ", push->part);
+  }
+  return text;
+}
 
 // Everything that is going on in one run.
 class World {
@@ -75,6 +122,7 @@ class World {
   static net::SimulationOptions NetworkOptions(const WorldOptions& options) {
     net::SimulationOptions network;
     network.trace = options.trace;
+    network.describe = DescribeMessage;
     if (options.calm) return network;
     network.drop = options.drop;
     network.duplicate = options.duplicate;
