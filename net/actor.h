@@ -1,6 +1,6 @@
 // The shape of every long-lived role: a state machine that consumes one message, or the passing of
-// time, and names what must be sent. It has no thread, socket, clock or lock of its own, so the same
-// object runs on ZeroMQ (net/zmq_transport.h) and on a simulated network (net/simulation.h).
+// time, and names what must be sent. It has no thread, socket, clock or lock of its own, so the
+// same object runs on ZeroMQ (net/zmq_transport.h) and on a simulated network (net/simulation.h).
 #pragma once
 
 #include <cstdint>
