@@ -14,6 +14,8 @@
 
 #include "common/file.h"
 #include "common/status.h"
+#include "tests/ps_process_fixture.h"
+#include "tests/training_records.h"
 
 namespace mixrec {
 namespace {
@@ -229,6 +231,52 @@ TEST_F(EndToEnd, OtherDataThanTheRunsStopsTheEvaluation) {
   const Outcome outcome = Mixrec("evaluate --run=" + Run("hashed") + " --data=" + Run("other"));
   EXPECT_EQ(outcome.code, 3);
   EXPECT_THAT(outcome.err, HasSubstr("the data in "));
+}
+
+// More than 50 steps.
+constexpr char kLong[] = "train --epochs=8 --dropout=.1";
+
+TEST_F(EndToEnd, TrainingWithThreeServerProcessesLosesWhatEmbeddedTrainingDoes) {
+  const Outcome embedded = Mixrec(kLong + Flags("embedded"));
+  ASSERT_EQ(embedded.code, 0) << embedded.err;
+  Servers servers({"--shards=3"}, Scratch());
+  servers.Start();
+  ASSERT_TRUE(servers.WaitReady());
+  const Outcome served = Mixrec(StrCat(kLong, Flags("served"), " --ps=", servers.address()));
+  ASSERT_EQ(served.code, 0) << served.err;
+  worker::ExpectClose(worker::Losses(Run("embedded")), worker::Losses(Run("served")), 1e-5);
+
+  // The run is complete without the servers.
+  const Json kept = LastLine(Mixrec("evaluate --run=" + Run("embedded")).out)["metrics"];
+  const Json from_tables = LastLine(Mixrec("evaluate --run=" + Run("served")).out)["metrics"];
+  EXPECT_NEAR(kept["MRR"].get<double>(), from_tables["MRR"].get<double>(), 1e-3);
+}
+
+TEST_F(EndToEnd, StoppedRunResumesOnServersThatKnowNothing) {
+  Servers servers({"--shards=2"}, Scratch());
+  servers.Start();
+  ASSERT_TRUE(servers.WaitReady());
+  const std::string undisturbed = StrCat(kLong, Flags("undisturbed"), " --ps=", servers.address());
+  ASSERT_EQ(Mixrec(undisturbed).code, 0);
+
+  const std::string command =
+      StrCat(kLong, Flags("lost"), " --ps=", servers.address(), " --ps_deadline=10");
+  const Outcome stopped = Mixrec(command + " --simulate_preemption=20");
+  ASSERT_EQ(stopped.code, kExitStopped) << stopped.err;
+  // The rows of the stopped run are in its checkpoint alone; new processes know nothing.
+  for (const pid_t shard : servers.Pids()) ::kill(shard, SIGKILL);
+  ASSERT_TRUE(servers.WaitReady());
+  const Outcome resumed = Mixrec(command);
+  ASSERT_EQ(resumed.code, 0) << resumed.err;
+  EXPECT_EQ(worker::Losses(Run("lost")), worker::Losses(Run("undisturbed")));
+
+  servers.process().Signal(SIGKILL);
+  for (const pid_t shard : servers.Pids()) ::kill(shard, SIGKILL);
+  const Outcome alone =
+      Mixrec(StrCat(kLong, Flags("alone"), " --ps=", servers.address(), " --ps_deadline=1"));
+  EXPECT_EQ(alone.code, kExitFailure);
+  EXPECT_THAT(alone.err, HasSubstr("no parameter server answers at " + servers.address()));
+  EXPECT_EQ(Lines(alone.err).size(), 1u) << alone.err;
 }
 
 }  // namespace
