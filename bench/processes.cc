@@ -1,6 +1,7 @@
 #include "bench/processes.h"
 
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstring>
+#include <ctime>
 #include <utility>
 
 namespace mixrec::bench {
@@ -37,6 +39,7 @@ absl::StatusOr<std::unique_ptr<Child>> Child::Start(std::function<void(Speaker*)
   }
   if (pid == 0) {
     ::close(ends[0]);
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // nobody serves for a benchmark that was killed
     std::signal(SIGPIPE, SIG_IGN);
     Speaker speaker(ends[1]);
     function(&speaker);
@@ -78,6 +81,13 @@ double CpuSeconds() {
     return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
   };
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+double CpuSecondsOf(pid_t pid) {
+  clockid_t clock{};
+  timespec time{};
+  if (::clock_getcpuclockid(pid, &clock) != 0 || ::clock_gettime(clock, &time) != 0) return 0;
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
 }  // namespace mixrec::bench

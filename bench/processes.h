@@ -46,5 +46,7 @@ class Child {
 
 // User and system time of this process.
 double CpuSeconds();
+// Of another one of this user's; 0 when there is none.
+double CpuSecondsOf(pid_t pid);
 
 }  // namespace mixrec::bench

@@ -63,6 +63,7 @@ absl::StatusOr<TrafficResult> Collect(const TrafficOptions& options,
   }
   if (result.requests == 0) return FailureError("the benchmark made no request in its time");
   result.cpu_us = 1e6 * cpu / all;
+  result.all_requests = static_cast<int64_t>(all);
   return result;
 }
 

@@ -30,7 +30,8 @@ struct TrafficResult {
   double gb_per_s = 0;            // of floats, both directions, all workers; GB = 1e9 bytes
   double p50_us = 0, p99_us = 0;  // of a request, at the slowest worker
   double cpu_us = 0;              // of all processes, for each request
-  int64_t requests = 0;
+  int64_t requests = 0;           // measured
+  int64_t all_requests = 0;       // with those that warmed up
 };
 
 // What a worker tells its parent: latencies (microseconds) of the measured requests, which took

@@ -14,6 +14,7 @@ Commands AllCommands() {
       {"export", RunExport},
       {"bench step", RunBenchStep},
       {"bench bo", RunBenchBo},
+      {"bench ps", RunBenchPs},
       {"ps", RunPs},
       {"doctor", RunDoctor},
   };

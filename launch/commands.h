@@ -16,6 +16,7 @@ absl::Status RunRecommend(const Invocation& invocation);
 absl::Status RunExport(const Invocation& invocation);
 absl::Status RunBenchStep(const Invocation& invocation);
 absl::Status RunBenchBo(const Invocation& invocation);
+absl::Status RunBenchPs(const Invocation& invocation);
 absl::Status RunPs(const Invocation& invocation);
 absl::Status RunDoctor(const Invocation& invocation);
 

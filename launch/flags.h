@@ -93,3 +93,4 @@ DECLARE_bool(check);
 DECLARE_bool(table);
 DECLARE_int64(seeds);
 DECLARE_double(seconds);
+DECLARE_int64(rounds);

@@ -29,4 +29,7 @@ DEFINE_int64(evaluations, 30, "Evaluations of a run");
 DEFINE_bool(check, false, "Print the check values of the test problems instead");
 DEFINE_bool(table, false, "Print the table of scores by problem and method over --seeds instead");
 DEFINE_int64(seeds, 10, "Runs of each problem and method in the table");
-DEFINE_double(seconds, 10, "Seconds of train steps to measure, at least three steps");
+DEFINE_double(seconds, 10,
+              "Seconds of train steps to measure, at least three steps; for bench ps of every "
+              "measurement");
+DEFINE_int64(rounds, 5, "Measurements of each side, in turns; their medians count");

@@ -212,6 +212,17 @@ Verb BenchBo() {
           {{"seed", "20"}}};
 }
 
+Verb BenchPs() {
+  return {
+      "bench ps",
+      "",
+      "the parameter server's traffic beside plain libzmq's, its softmax beside sgemm",
+      "Starts workers and shards on this host, in turns with processes that move the same bytes "
+      "by libzmq alone; a JSON line for each traffic, for the softmax and for an idle shard.",
+      {{"Measurement", {"seconds", "rounds"}}, {"Machine", {"threads", "log_level"}}},
+      {{"seconds", "0.5"}, {"threads", "1"}, {"log_level", "error"}}};
+}
+
 Verb Ps() {
   return {"ps",
           "[--shards=3 --replicas=1 --listen=HOST:PORT]",
@@ -255,8 +266,8 @@ Flag DescribeFlag(const std::string& name) {
 }  // namespace
 
 std::vector<Verb> Verbs() {
-  return {Synth(),     Pretrain(), Mine(),      Search(),  Train(), Evaluate(),
-          Recommend(), Export(),   BenchStep(), BenchBo(), Ps(),    Doctor()};
+  return {Synth(),  Pretrain(),  Mine(),    Search(),  Train(), Evaluate(), Recommend(),
+          Export(), BenchStep(), BenchBo(), BenchPs(), Ps(),    Doctor()};
 }
 
 const Verb* FindVerb(const std::vector<Verb>& verbs, std::string_view name) {

@@ -1,0 +1,32 @@
+// The parameter server of a benchmark: an authority and its shards, each a child process on a
+// loopback port.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bench/processes.h"
+#include "common/status.h"
+
+namespace mixrec::bench {
+
+// Processes end when it is destroyed.
+class PsServers {
+ public:
+  // `threads`: of a shard's computations. Waits until all listen.
+  static absl::StatusOr<std::unique_ptr<PsServers>> Start(int shards, int replicas, int threads);
+
+  const std::string& address() const { return address_; }  // host:port of the authority
+  // Processor time of all shard processes so far.
+  double ShardCpuSeconds() const;
+
+ private:
+  PsServers() = default;
+
+  std::string address_;
+  std::unique_ptr<Child> authority_;
+  std::vector<std::unique_ptr<Child>> shards_;
+};
+
+}  // namespace mixrec::bench
