@@ -126,17 +126,17 @@ absl::StatusOr<Json> MeasureSoftmaxRow(const PsBenchOptions& options) {
 
 }  // namespace
 
-absl::Status PrintPsBench(const PsBenchOptions& options, std::ostream* out) {
+absl::Status PrintPsBench(const PsBenchOptions& options, std::ostream& out) {
   for (const Row& row : RowsOf(options)) {
     MIXREC_ASSIGN_OR_RETURN(const Json line, MeasureRow(options, row));
-    *out << line.dump() << std::endl;
+    out << line.dump() << std::endl;
   }
   if (!options.all) return absl::OkStatus();
   MIXREC_ASSIGN_OR_RETURN(const Json softmax, MeasureSoftmaxRow(options));
-  *out << softmax.dump() << std::endl;
+  out << softmax.dump() << std::endl;
   MIXREC_ASSIGN_OR_RETURN(const double idle, MeasureIdle(options.idle_seconds));
   const Json line{{"op", "idle"}, {"processes", "1+1"}, {"cpu_percent", Rounded(100 * idle, 1e4)}};
-  *out << line.dump() << std::endl;
+  out << line.dump() << std::endl;
   return absl::OkStatus();
 }
 

@@ -36,7 +36,7 @@ TEST(PsBench, PrintsALineForEveryTrafficAndNumberOfProcesses) {
   options.shapes = {{16, 64}};
   options.all = false;
   std::stringstream out;
-  const absl::Status status = PrintPsBench(options, &out);
+  const absl::Status status = PrintPsBench(options, out);
   ASSERT_TRUE(status.ok()) << status.message();
   std::set<std::string> seen;
   for (std::string line; std::getline(out, line);) {
