@@ -41,6 +41,17 @@ TableSpec AdamTable(const WorldOptions& options) {
   return spec;
 }
 
+TableSpec SoftmaxTable(const WorldOptions& options) {
+  TableSpec spec;
+  spec.name = "items";
+  spec.rows = options.rows;
+  spec.parts = {{"items", 3, 0.5}, {"bias", 1, 0}};
+  spec.partition = Partition::kRanges;
+  spec.dense = true;
+  spec.seed = options.seed;
+  return spec;
+}
+
 Job::Job(const WorldOptions& world)
     : options(world),
       started(static_cast<size_t>(world.workers), 0),
@@ -164,11 +175,14 @@ void SimulatedWorker::Open() {
     if (Barrier()) Enter(Phase::kRestore), pulled_ = false;
     return;
   }
-  client_.Open(Then([this] {
-    client_.CreateTable(CountTable(job_->options), Then([this] {
-                          client_.CreateTable(AdamTable(job_->options),
-                                              Then([this] { pulled_ = true; }));
-                        }));
+  const auto create = [this](const TableSpec& spec, std::function<void()> next) {
+    client_.CreateTable(spec, Then(std::move(next)));
+  };
+  client_.Open(Then([this, create] {
+    create(CountTable(job_->options), [this, create] {
+      create(AdamTable(job_->options),
+             [this, create] { create(SoftmaxTable(job_->options), [this] { pulled_ = true; }); });
+    });
   }));
 }
 
@@ -187,7 +201,7 @@ void SimulatedWorker::Step(net::Outbox* out) {
     if (out->now() < think_until_) return out->WakeAt(think_until_);
     return PullStep();
   }
-  if (pushes_ > 2) return;
+  if (pushes_ > 3) return;
   PushStep();
   const RandomStream base(HashKey(job_->options.seed, "think", static_cast<uint64_t>(rank_),
                                   static_cast<uint64_t>(step_)));
@@ -211,8 +225,31 @@ void SimulatedWorker::PullStep() {
     waiting_ = false;
     if (!rows.ok()) return Fail(rows.status());
     CheckRows(step_, ids, *rows, own);
-    pulled_ = true;
+    SoftmaxStep();
   });
+}
+
+void SimulatedWorker::SoftmaxStep() {
+  RandomStream random(HashKey(job_->options.seed, "states", static_cast<uint64_t>(rank_),
+                              static_cast<uint64_t>(step_)));
+  const auto count = static_cast<int64_t>(random.Below(8));
+  states_ = at::empty({count, 3}, at::kFloat);
+  for (int64_t k = 0; k < states_.numel(); ++k) {
+    states_.data_ptr<float>()[k] = static_cast<float>(random.Normal());
+  }
+  labels_.clear();
+  for (int64_t n = 0; n < count; ++n) {
+    labels_.push_back(
+        static_cast<int32_t>(random.Below(static_cast<uint64_t>(job_->options.rows))));
+  }
+  waiting_ = true;
+  client_.Softmax("items", step_, states_, labels_, {},
+                  [this](const absl::StatusOr<SoftmaxResult>& result) {
+                    waiting_ = false;
+                    if (!result.ok()) return Fail(result.status());
+                    log_sum_exp_ = result->log_sum_exp;
+                    pulled_ = true;
+                  });
 }
 
 void SimulatedWorker::CheckRows(int64_t step, const std::vector<int32_t>& ids,
@@ -252,7 +289,7 @@ void SimulatedWorker::PushStep() {
   }
   const int64_t done = step_ + 1;
   job_->started[static_cast<size_t>(rank_)] = done;
-  pushes_ += 2;
+  pushes_ += 3;
   const auto acknowledge = [this](const absl::Status& status) {
     --pushes_;
     if (!status.ok()) Fail(status);
@@ -264,6 +301,8 @@ void SimulatedWorker::PushStep() {
     if (status.ok() && mine + 1 == done) mine = done;
   });
   client_.Push("values", step_, 1e-2, ids, values, acknowledge);
+  client_.SoftmaxBackward("items", step_, 1e-2, states_, labels_, {}, log_sum_exp_,
+                          at::ones({states_.size(0)}, at::kFloat), acknowledge);
   ++step_;
   pulled_ = false;
 }
@@ -306,15 +345,18 @@ void SimulatedWorker::Check() {
     client_.Pull(table, step_, AllRows(job_->options.rows), done, /*settled=*/true);
   };
   pull("counts", [this, pull](const at::Tensor& counts) {
-    pull("values", [this, counts](const at::Tensor& values) {
-      waiting_ = false;
-      CheckFinal(counts, values);
-      pulled_ = true;
+    pull("values", [this, pull, counts](const at::Tensor& values) {
+      pull("items", [this, counts, values](const at::Tensor& items) {
+        waiting_ = false;
+        CheckFinal(counts, values, items);
+        pulled_ = true;
+      });
     });
   });
 }
 
-void SimulatedWorker::CheckFinal(const at::Tensor& counts, const at::Tensor& values) {
+void SimulatedWorker::CheckFinal(const at::Tensor& counts, const at::Tensor& values,
+                                 const at::Tensor& items) {
   const auto found = counts.accessor<float, 2>();
   for (int64_t row = 0; row < job_->options.rows; ++row) {
     for (int rank = 0; rank < job_->options.workers; ++rank) {
@@ -324,8 +366,10 @@ void SimulatedWorker::CheckFinal(const at::Tensor& counts, const at::Tensor& val
                                " pushes of rank ", rank, ", which were ", expected);
     }
   }
-  const std::string_view bytes(static_cast<const char*>(values.data_ptr()), values.nbytes());
-  job_->parameters = HashName(bytes);
+  for (const at::Tensor& rows : {values, items}) {
+    const std::string_view bytes(static_cast<const char*>(rows.data_ptr()), rows.nbytes());
+    job_->parameters = HashKey(job_->parameters, bytes);
+  }
 }
 
 }  // namespace mixrec::ps

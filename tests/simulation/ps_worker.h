@@ -63,12 +63,13 @@ class SimulatedWorker : public net::Actor {
   void Restore();
   void Step(net::Outbox* out);
   void PullStep();
+  void SoftmaxStep();
   void PushStep();
   void Save();
   void Check();
   void CheckRows(int64_t step, const std::vector<int32_t>& ids, const at::Tensor& rows,
                  int64_t own_acknowledged);
-  void CheckFinal(const at::Tensor& counts, const at::Tensor& values);
+  void CheckFinal(const at::Tensor& counts, const at::Tensor& values, const at::Tensor& items);
 
   Client client_;
   int rank_;
@@ -80,10 +81,13 @@ class SimulatedWorker : public net::Actor {
   int64_t step_ = 0;
   bool pulled_ = false;
   int pushes_ = 0;  // under way
+  at::Tensor states_, log_sum_exp_;
+  std::vector<int32_t> labels_;
   net::Time think_until_ = 0;
 };
 
 TableSpec CountTable(const WorldOptions& options);
 TableSpec AdamTable(const WorldOptions& options);
+TableSpec SoftmaxTable(const WorldOptions& options);
 
 }  // namespace mixrec::ps
