@@ -13,8 +13,6 @@
 
 #include <algorithm>
 #include <csignal>
-#include <set>
-#include <thread>
 
 #include "common/file.h"
 
@@ -55,6 +53,13 @@ bool IsRunning(pid_t pid) {
   if (!stat.ok()) return false;
   const char state = stat->at(stat->rfind(')') + 2);
   return state != 'Z' && state != 'T' && state != 'X';
+}
+
+bool WaitForEndOf(pid_t pid, Instant until) {
+  const int handle = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
+  const bool ended = handle < 0 || WaitReadable(handle, until);
+  if (handle >= 0) ::close(handle);
+  return ended;
 }
 
 Process::Process(std::vector<std::string> words, const std::string& error_file) {

@@ -103,5 +103,7 @@ class WorkerGroup {
 int FreePort();
 // Whether the process exists and is neither a zombie nor stopped.
 bool IsRunning(pid_t pid);
+// Whether a process that is no child of ours has ended by then.
+bool WaitForEndOf(pid_t pid, Instant until);
 
 }  // namespace mixrec
