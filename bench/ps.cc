@@ -78,6 +78,9 @@ absl::StatusOr<Json> MeasureRow(const PsBenchOptions& options, const Row& row) {
   line["p50_us"] = Rounded(MedianOf(ours, &TrafficResult::p50_us), 10);
   line["p99_us"] = Rounded(MedianOf(ours, &TrafficResult::p99_us), 10);
   line["cpu_us_per_request"] = Rounded(MedianOf(ours, &TrafficResult::cpu_us), 10);
+  if (row.ceiling) {
+    line["zmq_cpu_us_per_request"] = Rounded(MedianOf(zmq, &TrafficResult::cpu_us), 10);
+  }
   return line;
 }
 

@@ -23,9 +23,10 @@ struct PsBenchOptions {
 };
 
 // Prints a JSON line as each is measured: {"op", "shape", "processes", "optimizer", "replicas",
-// "gb_per_s", "ratio_to_zmq", "zmq_gb_per_s", "p50_us", "p99_us", "cpu_us_per_request"}; for the
-// softmax "gflop_per_s", "ratio_to_matmul", "matmul_gflop_per_s" instead of the rates of bytes; for
-// an idle shard "cpu_percent". Forks: call it before this process has threads.
+// "gb_per_s", "ratio_to_zmq", "zmq_gb_per_s", "p50_us", "p99_us", "cpu_us_per_request",
+// "zmq_cpu_us_per_request"}; for the softmax "gflop_per_s", "ratio_to_matmul", "matmul_gflop_per_s"
+// instead of the rates of bytes; for an idle shard "cpu_percent". Forks: call it before this
+// process has threads.
 absl::Status PrintPsBench(const PsBenchOptions& options, std::ostream& out);
 
 }  // namespace mixrec::bench
