@@ -1,12 +1,7 @@
 #include "data/synth.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
-#include <cstdio>
-#include <cstring>
 #include <filesystem>
 #include <limits>
 #include <string_view>
@@ -14,6 +9,7 @@
 
 #include "common/file.h"
 #include "common/random.h"
+#include "data/streamed_file.h"
 #include "data/synth_world.h"
 
 namespace mixrec::data {
@@ -23,47 +19,6 @@ constexpr int64_t kFewestInteractions = 5;
 constexpr int kTries = 6;                     // to find an item that the user has not met
 constexpr double kBrandLoyalty = .5;          // chance to look again for the favourite brand
 constexpr int64_t kFirstSecond = 1500000000;  // of the first possible interaction
-
-// Writes a file piece by piece under a temporary name; only Commit gives it its own.
-class StreamedFile {
- public:
-  explicit StreamedFile(std::string path)
-      : path_(std::move(path)),
-        partial_(path_ + ".partial"),
-        file_(std::fopen(partial_.c_str(), "wb")) {}
-  StreamedFile(const StreamedFile&) = delete;
-  StreamedFile& operator=(const StreamedFile&) = delete;
-  ~StreamedFile() {
-    if (file_ == nullptr) return;
-    std::fclose(file_);
-    std::remove(partial_.c_str());
-  }
-
-  absl::Status Write(std::string_view text) {
-    if (file_ == nullptr || std::fwrite(text.data(), 1, text.size(), file_) != text.size()) {
-      return Failure();
-    }
-    return absl::OkStatus();
-  }
-
-  absl::Status Commit() {
-    if (file_ == nullptr || std::fflush(file_) != 0 || fsync(fileno(file_)) != 0) return Failure();
-    FILE* const file = file_;
-    file_ = nullptr;
-    if (std::fclose(file) != 0 || std::rename(partial_.c_str(), path_.c_str()) != 0) {
-      return Failure();
-    }
-    return absl::OkStatus();
-  }
-
- private:
-  absl::Status Failure() const {
-    return FailureError(path_, ": cannot write: ", std::strerror(errno));
-  }
-
-  std::string path_, partial_;
-  FILE* file_;
-};
 
 absl::Status CheckOptions(const SynthOptions& options) {
   const auto probability = [](double value) { return value >= 0 && value <= 1; };

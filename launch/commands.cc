@@ -5,6 +5,7 @@ namespace mixrec::launch {
 Commands AllCommands() {
   return {
       {"synth", RunSynth},
+      {"prepare", RunPrepare},
       {"pretrain", RunPretrain},
       {"mine", RunMine},
       {"search", RunSearch},

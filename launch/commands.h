@@ -7,6 +7,7 @@
 namespace mixrec::launch {
 
 absl::Status RunSynth(const Invocation& invocation);
+absl::Status RunPrepare(const Invocation& invocation);
 absl::Status RunPretrain(const Invocation& invocation);
 absl::Status RunMine(const Invocation& invocation);
 absl::Status RunSearch(const Invocation& invocation);

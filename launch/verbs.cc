@@ -65,7 +65,22 @@ Verb Synth() {
           "write a synthetic data set with brands, categories, drifting tastes and bundles",
           "Writes DIR/NAME.inter and DIR/NAME.item in RecBole's atomic format; the same flags give "
           "the same files.",
-          {{"Data set", {"out", "user_count", "item_count", "mean_length", "seed"}},
+          {{"Data set", {"out", "user_count", "item_count", "mean_length", "raw", "seed"}},
+           {"Machine", {"log_level"}}},
+          {}};
+}
+
+Verb Prepare() {
+  return {"prepare",
+          "--reviews=X.json.gz --meta=meta_X.json.gz --out=DIR",
+          "make a data set of Amazon's raw files; with --data, check and describe one",
+          "Reads the 2018 files of a category as they are downloaded and writes DIR/NAME.inter and "
+          "DIR/NAME.item in RecBole's atomic format. Broken lines are counted. "
+          "`mixrec prepare --data=DIR` reads a data set as training would and prints what it is.",
+          {{"Raw files", {"reviews", "meta", "max_broken"}},
+           {"Filter", {"k_core", "min_item_interactions", "min_user_interactions"}},
+           {"Output", {"out", "name"}},
+           {"Check", {"data", "item_fields", "title_field"}},
            {"Machine", {"log_level"}}},
           {}};
 }
@@ -266,8 +281,8 @@ Flag DescribeFlag(const std::string& name) {
 }  // namespace
 
 std::vector<Verb> Verbs() {
-  return {Synth(),  Pretrain(),  Mine(),    Search(),  Train(), Evaluate(), Recommend(),
-          Export(), BenchStep(), BenchBo(), BenchPs(), Ps(),    Doctor()};
+  return {Synth(),     Prepare(), Pretrain(),  Mine(),    Search(),  Train(), Evaluate(),
+          Recommend(), Export(),  BenchStep(), BenchBo(), BenchPs(), Ps(),    Doctor()};
 }
 
 const Verb* FindVerb(const std::vector<Verb>& verbs, std::string_view name) {
