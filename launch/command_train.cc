@@ -2,6 +2,7 @@
 #include "common/log.h"
 #include "launch/commands.h"
 #include "launch/flags.h"
+#include "launch/flags_cf.h"
 #include "launch/materials.h"
 #include "launch/servers.h"
 
@@ -22,6 +23,7 @@ absl::Status Train(const Invocation& invocation, Materials* materials, RunFolder
   MIXREC_RETURN_IF_ERROR(LoadCatalogueInto(run->path(), materials));
   MIXREC_ASSIGN_OR_RETURN(worker::TrainOptions options, TrainOptionsOfFlags(FLAGS_epochs));
   if (FLAGS_resume != "auto" && FLAGS_resume != "none") options.resume = FLAGS_resume;
+  options.cf_folder = FLAGS_cf;
   options.allow_changed_options = !FLAGS_resume_allow.empty();
   worker::TrainInputs inputs = InputsOf(*materials);
   inputs.placement = placement;
@@ -71,6 +73,7 @@ absl::Status RunTrain(const Invocation& invocation) {
   }
   MIXREC_RETURN_IF_ERROR(RequireFlag("out", FLAGS_out));
   MIXREC_RETURN_IF_ERROR(LoadHardSamplesInto(materials.get()));
+  MIXREC_RETURN_IF_ERROR(FindCfInto(materials.get()));
   MIXREC_RETURN_IF_ERROR(LoadBackboneInto(materials.get()));
   MIXREC_ASSIGN_OR_RETURN(RunFolder run, OpenRun(invocation, *materials));
   return run.Close(TrainSomewhere(invocation, materials.get(), &run));

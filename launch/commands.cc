@@ -10,6 +10,7 @@ Commands AllCommands() {
       {"mine", RunMine},
       {"search", RunSearch},
       {"train", RunTrain},
+      {"train-cf", RunTrainCf},
       {"evaluate", RunEvaluate},
       {"recommend", RunRecommend},
       {"export", RunExport},

@@ -12,6 +12,7 @@ absl::Status RunPretrain(const Invocation& invocation);
 absl::Status RunMine(const Invocation& invocation);
 absl::Status RunSearch(const Invocation& invocation);
 absl::Status RunTrain(const Invocation& invocation);
+absl::Status RunTrainCf(const Invocation& invocation);
 absl::Status RunEvaluate(const Invocation& invocation);
 absl::Status RunRecommend(const Invocation& invocation);
 absl::Status RunExport(const Invocation& invocation);

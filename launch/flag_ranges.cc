@@ -44,6 +44,7 @@ std::map<std::string_view, FlagRange> Ranges() {
       {"adapter_act", OneOf({"none", "relu", "gelu"})},
       {"inject", OneOf({"none", "user", "item", "user,item"})},
       {"cf_model", OneOf({"ncf", "mf"})},
+      {"cf_training", OneOf({"joint", "frozen"})},
       {"item_init", OneOf({"random", "states"})},
       {"dtype", OneOf({"fp32", "fp16", "bf16"})},
       {"split", OneOf({"validation", "test"})},

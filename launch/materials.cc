@@ -2,9 +2,12 @@
 
 #include <algorithm>
 
+#include "common/file.h"
 #include "launch/flags.h"
+#include "launch/flags_cf.h"
 #include "launch/flags_mine.h"
 #include "launch/logging.h"
+#include "worker/cf_training.h"
 
 namespace mixrec::launch {
 namespace {
@@ -69,6 +72,12 @@ absl::Status LoadHardSamplesInto(Materials* materials) {
   return absl::OkStatus();
 }
 
+absl::Status FindCfInto(Materials* materials) {
+  if (FLAGS_cf.empty()) return absl::OkStatus();
+  MIXREC_ASSIGN_OR_RETURN(materials->cf_hash, FileHash(worker::CfFile(FLAGS_cf)));
+  return absl::OkStatus();
+}
+
 absl::Status LoadCatalogueInto(const std::string& folder, Materials* materials) {
   const std::string cache = folder.empty() ? "" : StrCat(folder, "/catalogue.cache");
   MIXREC_ASSIGN_OR_RETURN(materials->catalogue,
@@ -99,6 +108,7 @@ RunRequest RequestOf(const Invocation& invocation, const Materials& materials) {
   if (materials.hard_samples != nullptr) {
     request.inputs["hard_samples"] = {FLAGS_hard_samples, materials.hard_samples->content_hash()};
   }
+  if (!materials.cf_hash.empty()) request.inputs["cf"] = {FLAGS_cf, materials.cf_hash};
   request.resume = FLAGS_resume;
   request.resume_allow = FLAGS_resume_allow;
   return request;

@@ -30,6 +30,7 @@ struct Materials {
   model::Backbone backbone;                              // after LoadBackboneInto
   data::Catalogue catalogue;                             // after LoadCatalogueInto
   std::unique_ptr<data::MinedHardSamples> hard_samples;  // after LoadHardSamplesInto; may be null
+  std::string cf_hash;                                   // after FindCfInto; empty without --cf
 };
 
 // Data, tokenizer and the backbone's configuration, checked against each other; prints what the
@@ -41,6 +42,9 @@ absl::Status LoadBackboneInto(Materials* materials);
 
 // The mined sets of --hard_samples, if it names any.
 absl::Status LoadHardSamplesInto(Materials* materials);
+
+// The frozen CF model of --cf, if it names any.
+absl::Status FindCfInto(Materials* materials);
 
 // The tokenised catalogue, through FOLDER/catalogue.cache (no cache for an empty folder).
 absl::Status LoadCatalogueInto(const std::string& folder, Materials* materials);

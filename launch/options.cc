@@ -8,6 +8,7 @@
 #include "absl/strings/str_split.h"
 #include "launch/build_info.h"
 #include "launch/flags.h"
+#include "launch/flags_cf.h"
 
 namespace mixrec::launch {
 namespace {
@@ -83,6 +84,7 @@ absl::StatusOr<model::ModelOptions> ModelOptionsOfFlags() {
   options.cf_gmf = FLAGS_cf_gmf;
   options.cf_mlp = FLAGS_cf_mlp;
   options.mf_width = FLAGS_cf_mf;
+  options.cf_frozen = FLAGS_cf_training == "frozen";
   options.lambda_align = FLAGS_lambda_align;
   options.lambda_cl = FLAGS_lambda_cl;
   options.lambda_cf = FLAGS_lambda_cf;

@@ -244,15 +244,11 @@ absl::StatusOr<Json> ReadRunRecord(const std::string& folder) {
 }
 
 bool IsPartOfConfig(const std::string& verb, const std::string& flag) {
-  static constexpr const char* kFree[] = {"out",          "data",
-                                          "backbone",     "tokenizer",
-                                          "hard_samples", "device",
-                                          "threads",      "log_level",
-                                          "resume",       "resume_allow",
-                                          "dry_run",      "tensorboard",
-                                          "keep_last",    "simulate_preemption",
-                                          "ps",           "ps_key_file",
-                                          "ps_deadline"};
+  static constexpr const char* kFree[] = {
+      "out",          "data",        "backbone",    "tokenizer", "hard_samples",
+      "cf",           "device",      "threads",     "log_level", "resume",
+      "resume_allow", "dry_run",     "tensorboard", "keep_last", "simulate_preemption",
+      "ps",           "ps_key_file", "ps_deadline"};
   for (const char* name : kFree) {
     if (flag == name) return false;
   }

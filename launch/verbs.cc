@@ -22,6 +22,7 @@ FlagGroup ModelGroup(bool with_architecture) {
   const Names rest{"replace_every", "bottleneck", "adapter_act", "inject", "dropout",  "cf_model",
                    "cf_gmf",        "cf_mlp",     "cf_hidden",   "cf_mf",  "item_init"};
   group.flags.insert(group.flags.end(), rest.begin(), rest.end());
+  if (with_architecture) group.flags.insert(group.flags.end(), {"cf_training", "cf"});
   return group;
 }
 
@@ -162,6 +163,20 @@ Verb Train() {
           {}};
 }
 
+Verb TrainCf() {
+  return {"train-cf",
+          "--data=DIR --out=DIR [--cf_model=mf]",
+          "train the collaborative filtering model by itself",
+          "Trains NCF or MF with the BPR loss and writes DIR/cf.safetensors, for `mixrec train "
+          "--cf_training=frozen --cf=DIR` with the same widths.",
+          {{"Data", {"data", "item_fields", "title_field", "min_item_interactions"}},
+           {"Model", {"cf_model", "cf_gmf", "cf_mlp", "cf_hidden", "cf_mf"}},
+           {"Optimisation", {"epochs", "batch", "lr", "warmup_fraction", "weight_decay", "seed"}},
+           {"Output", {"out"}},
+           MachineGroup()},
+          {{"batch", "64"}, {"lr", "0.001"}}};
+}
+
 Verb Evaluate() {
   return {"evaluate",
           "--run=RUN [--split=test]",
@@ -281,7 +296,7 @@ Flag DescribeFlag(const std::string& name) {
 }  // namespace
 
 std::vector<Verb> Verbs() {
-  return {Synth(),     Prepare(), Pretrain(),  Mine(),    Search(),  Train(), Evaluate(),
+  return {Synth(),     Prepare(), Pretrain(),  Mine(),    Search(),  Train(), TrainCf(), Evaluate(),
           Recommend(), Export(),  BenchStep(), BenchBo(), BenchPs(), Ps(),    Doctor()};
 }
 

@@ -41,13 +41,9 @@ void AddLayer(std::vector<ParameterSpec>* specs, int damoe, const OptConfig& con
 
 void AddCf(std::vector<ParameterSpec>* specs, const OptConfig& config,
            const ModelOptions& options) {
-  if (options.cf == CfKind::kNcf) {
-    int64_t in = 2 * options.cf_mlp;
-    for (size_t i = 0; i < options.cf_hidden.size(); ++i) {
-      AddLinear(specs, "cf.mlp." + std::to_string(i), options.cf_hidden[i], in, 0.1);
-      in = options.cf_hidden[i];
-    }
-    AddLinear(specs, "cf.predict", 1, options.cf_gmf + in, 0.1);
+  if (!options.cf_frozen) {
+    const std::vector<ParameterSpec> cf = CfSpecs(options);
+    specs->insert(specs->end(), cf.begin(), cf.end());
   }
   for (const char* projection : {"proj_user", "proj_item"}) {
     AddLinear(specs, projection, config.hidden, options.cf_width(), kInitialStddev);
@@ -55,6 +51,18 @@ void AddCf(std::vector<ParameterSpec>* specs, const OptConfig& config,
 }
 
 }  // namespace
+
+std::vector<ParameterSpec> CfSpecs(const ModelOptions& options) {
+  std::vector<ParameterSpec> specs;
+  if (options.cf != CfKind::kNcf) return specs;
+  int64_t in = 2 * options.cf_mlp;
+  for (size_t i = 0; i < options.cf_hidden.size(); ++i) {
+    AddLinear(&specs, "cf.mlp." + std::to_string(i), options.cf_hidden[i], in, 0.1);
+    in = options.cf_hidden[i];
+  }
+  AddLinear(&specs, "cf.predict", 1, options.cf_gmf + in, 0.1);
+  return specs;
+}
 
 std::vector<ParameterSpec> TrainableSpecs(const OptConfig& config, const ModelOptions& options,
                                           int64_t items) {

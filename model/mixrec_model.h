@@ -87,6 +87,9 @@ class MixrecModel {
 double ContrastiveLoss(const data::PackedBatch& batch, const States& states, double temperature,
                        double weight, States* d_states);
 
+// The dense tensors of a CF model: the layers of NCF, none for MF.
+std::vector<ParameterSpec> CfSpecs(const ModelOptions& options);
+
 // The collaborative filtering model over CF rows: NeuMF or MF, BPR loss (paper Sec. 2.3.2).
 class CfModel {
  public:

@@ -32,6 +32,7 @@ struct ModelOptions {
   int64_t cf_gmf = 64, cf_mlp = 64;            // widths of the NCF embeddings
   std::vector<int64_t> cf_hidden = {128, 64};  // NCF's MLP
   int64_t mf_width = 128;
+  bool cf_frozen = false;  // rows come trained and stay; no BPR loss
 
   double lambda_align = 0.2;
   double lambda_cl = 1e-3;

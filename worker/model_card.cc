@@ -70,6 +70,11 @@ absl::Status ReadModelOptions(const Json& json, const std::string& where,
   fields.Read("cf_mlp", &options->cf_mlp);
   fields.Read("cf_hidden", &options->cf_hidden);
   fields.Read("cf_mf", &options->mf_width);
+  if (json.contains("cf_training")) {  // older cards lack it: joint
+    std::string training;
+    fields.Read("cf_training", &training);
+    options->cf_frozen = training == "frozen";
+  }
   fields.Read("lambda_align", &options->lambda_align);
   fields.Read("lambda_cl", &options->lambda_cl);
   fields.Read("lambda_cf", &options->lambda_cf);
@@ -110,6 +115,7 @@ Json ToJson(const model::ModelOptions& options) {
           {"cf_mlp", options.cf_mlp},
           {"cf_hidden", options.cf_hidden},
           {"cf_mf", options.mf_width},
+          {"cf_training", options.cf_frozen ? "frozen" : "joint"},
           {"lambda_align", options.lambda_align},
           {"lambda_cl", options.lambda_cl},
           {"lambda_cf", options.lambda_cf},

@@ -80,7 +80,7 @@ void ModelState::PrefetchRows(const data::PackedBatch& next) {
 
 absl::Status ModelState::PushRows(const data::PackedBatch& batch, const model::CfRows& gradients,
                                   double learning_rate) {
-  if (user_table_ == nullptr) return absl::OkStatus();
+  if (user_table_ == nullptr || options_.cf_frozen) return absl::OkStatus();
   MIXREC_RETURN_IF_ERROR(user_table_->Push(step_, batch.user_ids, gradients.user, learning_rate));
   return item_table_->Push(step_, batch.item_ids, gradients.item, learning_rate);
 }

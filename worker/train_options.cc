@@ -70,12 +70,13 @@ Json DecidingOptions(const TrainOptions& options, const ModelCard& card,
 }
 
 absl::Status CompareOptions(const Json& now, const Json& then, const std::string& checkpoint) {
-  // Checkpoints of before there was a sampled softmax had the exact one.
-  const Json sampling{{"sampled_softmax", 0}, {"sampled_proposal", "uniform"}};
+  // What checkpoints of before these options had.
+  const Json earlier{
+      {"sampled_softmax", 0}, {"sampled_proposal", "uniform"}, {"cf_training", "joint"}};
   std::string differences;
   for (const auto& [name, value] : now.items()) {
     Json before = then.contains(name) ? then[name] : Json();
-    if (before.is_null() && sampling.contains(name)) before = sampling[name];
+    if (before.is_null() && earlier.contains(name)) before = earlier[name];
     if (before == value) continue;
     if (!differences.empty()) differences += ", ";
     differences += StrCat(name, " (was ", before.dump(), ", now ", value.dump(), ")");

@@ -20,13 +20,28 @@ data::BatchOptions MakeBatchOptions(const TrainOptions& options,
   batch.inject_item = model_options.item_columns();
   batch.use_contrast = model_options.lambda_cl > 0;
   batch.use_alignment = batch.use_contrast || model_options.lambda_align > 0;
-  batch.use_cf = model_options.has_cf() && model_options.lambda_cf > 0;
+  batch.use_cf = model_options.has_cf() && model_options.lambda_cf > 0 && !model_options.cf_frozen;
   batch.sequence_token = static_cast<int32_t>(backbone.vocab_size);
   batch.alignment_token = batch.sequence_token + 1;
   return batch;
 }
 
 namespace {
+
+absl::Status CheckFrozenCf(const TrainInputs& inputs, const model::ModelOptions& model_options,
+                           const TrainOptions& options) {
+  if (model_options.cf_frozen != !options.cf_folder.empty()) {
+    return UsageError("--cf_training=frozen and --cf=DIR (of `mixrec train-cf`) go together");
+  }
+  if (!model_options.cf_frozen) return absl::OkStatus();
+  if (!model_options.has_cf()) {
+    return UsageError("--cf_training=frozen: this --mode has no collaborative columns");
+  }
+  if (inputs.placement.session != nullptr) {
+    return UsageError("--cf_training=frozen keeps its rows in the process; leave --ps out");
+  }
+  return absl::OkStatus();
+}
 
 absl::Status CheckFits(const TrainInputs& inputs, const model::ModelOptions& model_options,
                        const TrainOptions& options) {
@@ -61,6 +76,7 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const TrainInputs& inpu
   MIXREC_RETURN_IF_ERROR(CheckTrainOptions(options));
   model::ModelOptions validated = model_options;
   MIXREC_RETURN_IF_ERROR(model::ValidateModelOptions(inputs.backbone->config.layers, &validated));
+  MIXREC_RETURN_IF_ERROR(CheckFrozenCf(inputs, validated, options));
   if (data::TrainableUsers(*inputs.dataset).empty()) {
     return DataError("no user has two training items: there is nothing to train on");
   }

@@ -41,6 +41,7 @@ struct TrainOptions {
   int negatives = 5;         // n_cl
   int max_items = 50;        // of a sequence, the last ones
   ItemInit item_init = ItemInit::kRandom;
+  std::string cf_folder;  // of cf_training.h, for a model whose CF rows are frozen
 
   // Empty: all users with two training items; all users.
   std::vector<int32_t> train_users, validation_users;

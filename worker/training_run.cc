@@ -9,6 +9,7 @@
 
 #include "common/log.h"
 #include "common/stop_signal.h"
+#include "worker/cf_training.h"
 #include "worker/evaluator.h"
 #include "worker/item_init.h"
 #include "worker/table_files.h"
@@ -78,6 +79,9 @@ absl::Status TrainingRun::Start() {
   }
   if (!checkpoint.empty()) return Resume(checkpoint);
   MIXREC_RETURN_IF_ERROR(state_.Initialise(options_.seed));
+  if (!options_.cf_folder.empty()) {
+    MIXREC_RETURN_IF_ERROR(LoadCfRows(options_.cf_folder, *inputs_.dataset, &state_));
+  }
   return options_.item_init == ItemInit::kStates ? InitialiseItems() : absl::OkStatus();
 }
 

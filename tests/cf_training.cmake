@@ -1,0 +1,1 @@
+mixrec_test(cf_training_test ROOMS worker TORCH)
