@@ -22,14 +22,15 @@ namespace {
 
 constexpr const char* kStateFormat = "mixrec pretrain state 1";
 
+absl::Status CheckCount(const char* name, int64_t value) {
+  return value >= 1 && value <= 1 << 24
+             ? absl::OkStatus()
+             : UsageError(name, " must be between 1 and ", 1 << 24, ", found ", value);
+}
+
 absl::Status CheckOptions(const PretrainOptions& options) {
-  const auto positive = [](const char* name, int64_t value) {
-    return value >= 1 && value <= 1 << 24
-               ? absl::OkStatus()
-               : UsageError(name, " must be between 1 and ", 1 << 24, ", found ", value);
-  };
-  MIXREC_RETURN_IF_ERROR(positive("batch", options.batch));
-  MIXREC_RETURN_IF_ERROR(positive("context", options.context));
+  MIXREC_RETURN_IF_ERROR(CheckCount("batch", options.batch));
+  MIXREC_RETURN_IF_ERROR(CheckCount("context", options.context));
   if (options.epochs < 0) return UsageError("epochs must not be negative");
   if (options.context > options.max_positions) {
     return UsageError("context ", options.context, " is longer than max_positions ",
@@ -38,15 +39,18 @@ absl::Status CheckOptions(const PretrainOptions& options) {
   if (!(options.learning_rate > 0)) return UsageError("the learning rate must be positive");
   if (!(options.dropout >= 0 && options.dropout < 1))
     return UsageError("dropout must be in [0, 1)");
-  const DistillOptions& distill = options.distill;
-  MIXREC_RETURN_IF_ERROR(positive("distill sequences", distill.sequences));
-  MIXREC_RETURN_IF_ERROR(positive("distill texts", distill.texts));
-  MIXREC_RETURN_IF_ERROR(positive("distill text_tokens", distill.text_tokens));
-  if (distill.texts * (distill.text_tokens + 1) > options.max_positions) {
-    return UsageError(distill.texts, " distilled texts of ", distill.text_tokens,
-                      " tokens and [SEQ] are longer than max_positions ", options.max_positions);
+  return absl::OkStatus();
+}
+
+absl::Status CheckDistillation(const DistillOptions& options, int64_t max_positions) {
+  MIXREC_RETURN_IF_ERROR(CheckCount("distill sequences", options.sequences));
+  MIXREC_RETURN_IF_ERROR(CheckCount("distill texts", options.texts));
+  MIXREC_RETURN_IF_ERROR(CheckCount("distill text_tokens", options.text_tokens));
+  if (options.texts * (options.text_tokens + 1) > max_positions) {
+    return UsageError(options.texts, " distilled texts of ", options.text_tokens,
+                      " tokens and [SEQ] are longer than max_positions ", max_positions);
   }
-  if (!(distill.temperature > 0)) return UsageError("the temperature must be positive");
+  if (!(options.temperature > 0)) return UsageError("the temperature must be positive");
   return absl::OkStatus();
 }
 
@@ -265,6 +269,9 @@ absl::Status Pretrain(const PretrainOptions& options, int64_t vocab_size,
                       const PretrainInputs& inputs, const std::string& folder,
                       const std::function<void(const PretrainProgress&)>& progress) {
   MIXREC_RETURN_IF_ERROR(CheckOptions(options));
+  if (inputs.targets.defined()) {
+    MIXREC_RETURN_IF_ERROR(CheckDistillation(options.distill, options.max_positions));
+  }
   MIXREC_ASSIGN_OR_RETURN(const OptConfig config, PretrainConfig(options, vocab_size));
   CheckInputs(inputs, config);
   size_t tokens = 0;
