@@ -1,9 +1,5 @@
 #include "scheduler/journal.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,16 +13,6 @@ namespace mixrec::scheduler {
 namespace {
 
 using nlohmann::json;
-
-std::string FolderOf(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  if (slash == std::string::npos) return ".";
-  return slash == 0 ? "/" : path.substr(0, slash);
-}
-
-absl::Status SystemError(const char* what, const std::string& path) {
-  return FailureError(path, ": ", what, " failed: ", ::strerror(errno));
-}
 
 }  // namespace
 
@@ -100,58 +86,35 @@ absl::StatusOr<StudyRecord> ReadJournal(const std::string& path) {
 }
 
 absl::StatusOr<Journal> Journal::Open(const std::string& path) {
+  MIXREC_ASSIGN_OR_RETURN(std::unique_ptr<JournalStorage> storage, OpenJournalFile(path));
+  return OpenOn(std::move(storage), path);
+}
+
+absl::StatusOr<Journal> Journal::OpenOn(std::unique_ptr<JournalStorage> storage,
+                                        const std::string& name,
+                                        std::function<std::string()> clock) {
   Journal journal;
-  journal.path_ = path;
+  journal.path_ = name;
   journal.worker_id_ = StrCat("mixrec-", ::getpid());
-  const bool is_new = !PathExists(path);
-  journal.file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  if (journal.file_ < 0) return SystemError("opening", path);
-  if (::flock(journal.file_, LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK) return SystemError("locking", path);
-    return FailureError(path, ": another process is writing this study; wait until it ends, or ",
-                        "give this one a folder of its own");
-  }
-  if (is_new) MIXREC_RETURN_IF_ERROR(SyncFolder(FolderOf(path)));
-  MIXREC_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  journal.storage_ = std::move(storage);
+  journal.clock_ = clock ? std::move(clock) : UtcNow;
+  MIXREC_ASSIGN_OR_RETURN(const std::string text, journal.storage_->Read());
   size_t valid_bytes = 0;
-  MIXREC_ASSIGN_OR_RETURN(journal.study_, ReplayJournal(text, path, &valid_bytes));
+  MIXREC_ASSIGN_OR_RETURN(journal.study_, ReplayJournal(text, name, &valid_bytes));
   if (valid_bytes < text.size()) {
-    if (::ftruncate(journal.file_, static_cast<off_t>(valid_bytes)) != 0 ||
-        ::fsync(journal.file_) != 0) {
-      return SystemError("cutting off the torn last record", path);
-    }
+    MIXREC_RETURN_IF_ERROR(journal.storage_->Truncate(valid_bytes));
   }
   return journal;
 }
 
-Journal::Journal(Journal&& other) noexcept { *this = std::move(other); }
-
-Journal& Journal::operator=(Journal&& other) noexcept {
-  std::swap(path_, other.path_);
-  std::swap(worker_id_, other.worker_id_);
-  std::swap(file_, other.file_);
-  std::swap(study_, other.study_);
-  return *this;
-}
-
-Journal::~Journal() {
-  if (file_ >= 0) ::close(file_);  // releases the lock
-}
-
 absl::Status Journal::Append(const json& record) {
-  CHECK_GE(file_, 0) << "the journal was moved away";
+  CHECK(storage_ != nullptr) << "the journal was moved away";
   json signed_record = record;
   signed_record["worker_id"] = worker_id_;
   const std::string line =
       signed_record.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
-  const off_t before = ::lseek(file_, 0, SEEK_END);
-  const ssize_t written = ::write(file_, line.data(), line.size());
-  if (written != static_cast<ssize_t>(line.size()) || ::fsync(file_) != 0) {
-    const absl::Status status = SystemError("appending a record", path_);
-    // A part of a record would spoil the next one. If this fails too, the next Open cuts it off.
-    if (before >= 0 && ::ftruncate(file_, before) != 0) return status;
-    return status;
-  }
+  MIXREC_RETURN_IF_ERROR(storage_->Append(line));
+  if (mutation_ != Mutation::kNoSync) MIXREC_RETURN_IF_ERROR(storage_->Sync());
   const absl::Status applied = ApplyRecord(record, &study_);
   CHECK(applied.ok()) << "a record that was written does not apply: " << applied.ToString();
   return absl::OkStatus();
@@ -168,7 +131,7 @@ absl::Status Journal::SetStudyAttribute(const std::string& key, const json& valu
 
 absl::StatusOr<int> Journal::CreateTrial(const std::vector<TrialParameter>& parameters,
                                          const std::map<std::string, json>& attributes) {
-  MIXREC_RETURN_IF_ERROR(Append(CreateTrialRecord(parameters, attributes, UtcNow())));
+  MIXREC_RETURN_IF_ERROR(Append(CreateTrialRecord(parameters, attributes, clock_())));
   return study_.trials.back().number;
 }
 
@@ -188,12 +151,12 @@ absl::Status Journal::FinishTrial(int number, TrialState state, std::optional<do
   for (const auto& [key, attribute] : attributes) {
     MIXREC_RETURN_IF_ERROR(Append(TrialAttributeRecord(number, key, attribute)));
   }
-  return Append(TrialStateRecord(number, state, value, UtcNow()));
+  return Append(TrialStateRecord(number, state, value, clock_()));
 }
 
 void Journal::CheckUnfinished(int number) const {
   CHECK(number >= 0 && number < static_cast<int>(study_.trials.size())) << "no trial " << number;
-  CHECK(!study_.trials[static_cast<size_t>(number)].finished())
+  CHECK(!study_.trials[static_cast<size_t>(number)].finished() || mutation_ != Mutation::kNone)
       << "trial " << number << " is finished already";
 }
 

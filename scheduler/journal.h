@@ -11,14 +11,19 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "common/status.h"
+#include "scheduler/journal_storage.h"
+#include "scheduler/mutation.h"
 
 namespace mixrec::scheduler {
 
@@ -38,6 +43,9 @@ struct TrialRecord {
   TrialState state = TrialState::kRunning;
   std::vector<TrialParameter> parameters;
   std::map<std::string, nlohmann::json> attributes;
+  // Attributes that were set after its creation, in their order, values that were replaced
+  // included.
+  std::vector<std::pair<std::string, nlohmann::json>> changes;
   std::map<int, double> intermediate_values;  // epoch -> value
   std::optional<double> value;                // of complete (and some pruned) trials
   std::string started, completed;             // ISO 8601, UTC; empty = not yet
@@ -76,15 +84,20 @@ class Journal {
   // Opens or creates the file, takes the lock (FailureError naming the holder when another process
   // has it), replays it and cuts off a torn tail.
   static absl::StatusOr<Journal> Open(const std::string& path);
-  Journal(Journal&& other) noexcept;
-  Journal& operator=(Journal&& other) noexcept;
-  Journal(const Journal&) = delete;
-  Journal& operator=(const Journal&) = delete;
-  ~Journal();
+  // The same on any storage; `name` stands in messages, `clock` gives the records' times.
+  static absl::StatusOr<Journal> OpenOn(std::unique_ptr<JournalStorage> storage,
+                                        const std::string& name,
+                                        std::function<std::string()> clock = nullptr);
+  Journal(Journal&&) noexcept = default;
+  Journal& operator=(Journal&&) noexcept = default;
 
   // Everything recorded so far, appended records included.
   const StudyRecord& study() const { return study_; }
   const std::string& path() const { return path_; }
+  // The time of a record that is written now: ISO 8601, UTC.
+  std::string Now() const { return clock_(); }
+  // For the simulation alone: makes the mistakes that are the journal's.
+  void set_mutation(Mutation mutation) { mutation_ = mutation; }
 
   // Each appends records and returns when they are on the disk. Trial numbers must exist and be
   // unfinished (CHECK).
@@ -107,7 +120,9 @@ class Journal {
 
   std::string path_;
   std::string worker_id_;
-  int file_ = -1;
+  std::unique_ptr<JournalStorage> storage_;
+  std::function<std::string()> clock_;
+  Mutation mutation_ = Mutation::kNone;
   StudyRecord study_;
 };
 

@@ -96,7 +96,10 @@ absl::Status ChangeTrial(Operation operation, const json& record, StudyRecord* s
     const json& value = record.at("intermediate_value");
     if (value.is_number()) trial.intermediate_values[record.at("step").get<int>()] = value;
   } else if (operation == Operation::kTrialAttribute) {
-    for (const auto& [key, value] : record.at("user_attr").items()) trial.attributes[key] = value;
+    for (const auto& [key, value] : record.at("user_attr").items()) {
+      trial.attributes[key] = value;
+      trial.changes.emplace_back(key, value);
+    }
   } else if (operation == Operation::kTrialState) {
     const int state = record.at("state").get<int>();
     if (state < 0 || state > 4) return DataError("state ", state, ", expected 0 to 4");
