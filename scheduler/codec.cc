@@ -41,7 +41,6 @@ void Write(const HeldTrial& held, schema::HeldTrial::Builder out) {
   out.setOutcome(static_cast<uint8_t>(outcome.kind));
   out.setValue(outcome.value);
   out.setSeconds(outcome.seconds);
-  out.setEndedEarly(outcome.ended_early);
   out.setFailure(static_cast<uint8_t>(outcome.failure));
   if (!outcome.reason.empty()) out.setReason(Text(outcome.reason));
   if (!outcome.log.empty()) out.setLog(Text(outcome.log));
@@ -84,7 +83,6 @@ void Write(const Assignment& assignment, schema::Envelope::Body::Builder body) {
     trials[i].setAttempt(trial.id.attempt);
     trials[i].setWork(Text(trial.work));
     trials[i].setKnownEpoch(trial.known_epoch);
-    trials[i].setEndsNow(trial.ends_now);
   }
   auto settled = out.initSettled(static_cast<uint32_t>(assignment.settled.size()));
   for (uint32_t i = 0; i < settled.size(); ++i) {
@@ -101,7 +99,6 @@ HeldTrial Read(schema::HeldTrial::Reader in) {
   held.outcome.kind = static_cast<Outcome::Kind>(in.getOutcome());
   held.outcome.value = in.getValue();
   held.outcome.seconds = in.getSeconds();
-  held.outcome.ended_early = in.getEndedEarly();
   held.outcome.failure = static_cast<Failure>(in.getFailure());
   held.outcome.reason = Text(in.getReason());
   held.outcome.log = Text(in.getLog());
@@ -138,10 +135,8 @@ Assignment Read(schema::Assignment::Reader in) {
   assignment.phase = static_cast<StudyPhase>(in.getPhase());
   assignment.reason = Text(in.getReason());
   for (const auto trial : in.getTrials()) {
-    assignment.trials.push_back({{trial.getTrial(), trial.getAttempt()},
-                                 Text(trial.getWork()),
-                                 trial.getKnownEpoch(),
-                                 trial.getEndsNow()});
+    assignment.trials.push_back(
+        {{trial.getTrial(), trial.getAttempt()}, Text(trial.getWork()), trial.getKnownEpoch()});
   }
   for (const auto id : in.getSettled())
     assignment.settled.push_back({id.getTrial(), id.getAttempt()});

@@ -31,6 +31,7 @@ Lease LeaseFromJson(const json& object) {
   lease.attempt = Field(object, "attempt", 0);
   lease.retries = Field(object, "retries", 0);
   lease.epochs = Field(object, "epochs", 0);
+  lease.last = Field<std::string>(object, "last", "");
   lease.why = Field<std::string>(object, "why", "");
   lease.avoid = Field<std::string>(object, "avoid", "");
   lease.at = Field<std::string>(object, "at", "");
@@ -60,6 +61,7 @@ json LeaseToJson(const Lease& lease) {
   json object{{"group", lease.group},     {"incarnation", lease.incarnation},
               {"attempt", lease.attempt}, {"retries", lease.retries},
               {"epochs", lease.epochs},   {"at", lease.at}};
+  if (!lease.last.empty()) object["last"] = lease.last;
   if (!lease.why.empty()) object["why"] = lease.why;
   if (!lease.avoid.empty()) object["avoid"] = lease.avoid;
   return object;

@@ -23,8 +23,7 @@ inline constexpr char kFailureAttribute[] = "failure";     // text: FailureName 
 inline constexpr char kLogAttribute[] = "log";             // text: the end of the failed run's log
 inline constexpr char kSecondsAttribute[] = "seconds";     // number: the last attempt took
 inline constexpr char kResultOfAttribute[] = "result_of";  // {"group", "attempt"}
-inline constexpr char kEarlyStopAttribute[] =
-    "early_stop";  // {"epoch", "rule"}: it is to end there
+inline constexpr char kEarlyStopAttribute[] = "early_stop";  // {"epoch", "rule"}: it ended there
 // Attributes of the study.
 inline constexpr char kGroupPrefix[] = "group:";      // "group:NAME": GroupRecord
 inline constexpr char kStatusAttribute[] = "status";  // StudyStatus
@@ -37,6 +36,7 @@ struct Lease {
   int attempt = 0;           // 1, 2, ...: goes up with every grant to another incarnation
   int retries = 0;           // attempts that failed or were lost since the last finished epoch
   int epochs = 0;            // finished when it was granted
+  std::string last;          // of a trial that nobody has: whose it was
   std::string why;           // why nobody has it: "group g1 was lost", ...
   std::string avoid;         // a group that failed with it; it goes elsewhere if there is anybody
   std::string at;            // ISO 8601, UTC

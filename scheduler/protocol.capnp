@@ -35,10 +35,9 @@ struct HeldTrial {
   outcome @3 :UInt8;
   value @4 :Float64;
   seconds @5 :Float64;
-  endedEarly @6 :Bool;
-  failure @7 :UInt8;
-  reason @8 :Text;
-  log @9 :Text;
+  failure @6 :UInt8;
+  reason @7 :Text;
+  log @8 :Text;
 }
 
 struct Score {
@@ -66,7 +65,6 @@ struct LeasedTrial {
   attempt @1 :Int32;
   work @2 :Text;
   knownEpoch @3 :Int32;
-  endsNow @4 :Bool;
 }
 
 struct TrialAttempt {

@@ -27,9 +27,8 @@ struct Outcome {
     kReleased,  // stopped on request, with a checkpoint: somebody else goes on
   };
   Kind kind = Kind::kNone;
-  double value = 0;          // of kDone
-  double seconds = 0;        // this attempt took
-  bool ended_early = false;  // of kDone: before its last epoch, because it was told to
+  double value = 0;    // of kDone
+  double seconds = 0;  // this attempt took
   Failure failure = Failure::kTransient;
   std::string reason, log;  // of kFailed; `log`: the end of its log
 };
@@ -63,9 +62,8 @@ struct GroupReport {
 // A trial that a group should be working on.
 struct LeasedTrial {
   TrialAttempt id;
-  std::string work;       // Strategy::Work
-  int known_epoch = 0;    // scores up to this epoch are in the journal
-  bool ends_now = false;  // hopeless: its score so far is its result
+  std::string work;     // Strategy::Work
+  int known_epoch = 0;  // scores up to this epoch are in the journal
 };
 
 // Scheduler to group.
