@@ -27,11 +27,32 @@ at::ScalarType OutputType() {
   return FLAGS_dtype == "fp16" ? at::kHalf : at::kFloat;
 }
 
+struct Texts {
+  std::vector<std::string> sentences;  // of items, and the extra texts: what is distilled
+  std::vector<std::string> language;   // what the language model learns
+};
+
 std::vector<std::string> Sentences(const data::Dataset& dataset) {
   std::vector<std::string> sentences;
   for (int32_t item = 0; item < dataset.items(); ++item)
     sentences.push_back(dataset.sentence(item));
   return sentences;
+}
+
+absl::StatusOr<Texts> MakeTexts(const data::Dataset& dataset) {
+  Texts texts{Sentences(dataset), {}};
+  if (!FLAGS_text_fields.empty() && dataset.items() > 0) {
+    data::DatasetOptions options = DatasetOptionsOfFlags();
+    options.item_fields = SplitList(FLAGS_text_fields);
+    MIXREC_ASSIGN_OR_RETURN(const data::Dataset whole, data::LoadDataset(options));
+    texts.language = Sentences(whole);
+  } else {
+    texts.language = texts.sentences;
+  }
+  MIXREC_ASSIGN_OR_RETURN(const std::vector<std::string> extra, ReadExtraText());
+  texts.sentences.insert(texts.sentences.end(), extra.begin(), extra.end());
+  texts.language.insert(texts.language.end(), extra.begin(), extra.end());
+  return texts;
 }
 
 // --tokenizer: a folder, or train:SIZE on these texts.
@@ -120,29 +141,29 @@ absl::Status Train(const model::PretrainOptions& options, int64_t vocab_size,
 }
 
 absl::Status PretrainOn(const Invocation& invocation, const data::Dataset& dataset,
-                        const std::vector<std::string>& texts) {
+                        const Texts& texts) {
   MIXREC_ASSIGN_OR_RETURN(const Compute compute, SetUpCompute());
   const model::PretrainOptions options = PretrainOptionsOfFlags(compute);
-  MIXREC_ASSIGN_OR_RETURN(const data::Tokenizer tokenizer, MakeTokenizer(texts));
+  MIXREC_ASSIGN_OR_RETURN(const data::Tokenizer tokenizer, MakeTokenizer(texts.language));
   MIXREC_ASSIGN_OR_RETURN(const model::OptConfig config,
                           model::PretrainConfig(options, tokenizer.vocab_size()));
   model::PretrainInputs inputs;
   int64_t tokens = 0;
-  for (const std::string& text : texts) {
+  for (const std::string& text : texts.language) {
     inputs.documents.push_back(tokenizer.Encode(text));
     tokens += static_cast<int64_t>(inputs.documents.back().size()) + 1;
   }
   const int64_t bytes = model::BackboneBytes(config, options.output_dtype);
   *invocation.out << "language model: hidden " << config.hidden << ", " << config.layers
                   << " layers, " << config.heads << " heads, vocabulary " << config.vocab_size
-                  << absl::StrFormat(" (%.1f MB)", bytes / 1e6) << "\ntext: " << texts.size()
-                  << " texts, " << tokens << " tokens, " << model::PretrainSteps(options, tokens)
-                  << " steps" << std::endl;
+                  << absl::StrFormat(" (%.1f MB)", bytes / 1e6)
+                  << "\ntext: " << texts.language.size() << " texts, " << tokens << " tokens, "
+                  << model::PretrainSteps(options, tokens) << " steps" << std::endl;
   if (FLAGS_dry_run) return absl::OkStatus();
   MIXREC_RETURN_IF_ERROR(MakeFolder(FLAGS_out));
   MIXREC_RETURN_IF_ERROR(tokenizer.Save(FLAGS_out));
   if (!FLAGS_distill.empty()) {
-    MIXREC_RETURN_IF_ERROR(AddDistillation(dataset, texts, tokenizer, compute, &inputs));
+    MIXREC_RETURN_IF_ERROR(AddDistillation(dataset, texts.sentences, tokenizer, compute, &inputs));
   }
   return Train(options, tokenizer.vocab_size(), inputs);
 }
@@ -157,11 +178,9 @@ absl::Status RunPretrain(const Invocation& invocation) {
     MIXREC_RETURN_IF_ERROR(RequireFlag("data", FLAGS_data));
     MIXREC_ASSIGN_OR_RETURN(dataset, data::LoadDataset(DatasetOptionsOfFlags()));
   }
-  std::vector<std::string> texts = Sentences(dataset);
-  MIXREC_ASSIGN_OR_RETURN(const std::vector<std::string> extra, ReadExtraText());
-  texts.insert(texts.end(), extra.begin(), extra.end());
+  MIXREC_ASSIGN_OR_RETURN(const Texts texts, MakeTexts(dataset));
   if (!shape) MIXREC_RETURN_IF_ERROR(RequireFlag("tokenizer", FLAGS_tokenizer));
-  MIXREC_RETURN_IF_ERROR(shape ? WriteShape(invocation, texts)
+  MIXREC_RETURN_IF_ERROR(shape ? WriteShape(invocation, texts.language)
                                : PretrainOn(invocation, dataset, texts));
   if (!FLAGS_dry_run) *invocation.out << "wrote " << FLAGS_out << std::endl;
   return absl::OkStatus();

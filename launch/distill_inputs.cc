@@ -62,6 +62,7 @@ absl::Status AddDistillation(const data::Dataset& dataset, const std::vector<std
   const auto targets = model::NormalisedTextVectors(distillation, texts);
   if (!targets.ok()) return DataError(path, ": ", targets.status().message());
   inputs->targets = *targets;
+  for (const std::string& text : texts) inputs->distilled.push_back(tokenizer.Encode(text));
   if (!FLAGS_distill_words) return absl::OkStatus();
   MIXREC_ASSIGN_OR_RETURN(inputs->word_start, WordStart(distillation, tokenizer));
   return absl::OkStatus();

@@ -12,9 +12,9 @@
 
 namespace mixrec::launch {
 
-// Fills targets and, with --distill_words, word_start of `inputs` from --distill. `texts` are the
-// documents' texts; a folder given as --distill encodes them now, into
-// OUT/distillation.safetensors.
+// Fills distilled, targets and, with --distill_words, word_start of `inputs` from --distill, for
+// these texts, the items' sentences and --extra_text; a folder given as --distill encodes them now,
+// into OUT/distillation.safetensors.
 absl::Status AddDistillation(const data::Dataset& dataset, const std::vector<std::string>& texts,
                              const data::Tokenizer& tokenizer, const Compute& compute,
                              model::PretrainInputs* inputs);

@@ -21,6 +21,9 @@ DEFINE_string(vectors_out, "",
 DEFINE_string(description_field, "description",
               "Column of *.item that is added to an item's sentence for --vectors_out, whose "
               "vectors are the mean of both forms; empty for none");
+DEFINE_string(text_fields, "",
+              "Columns of *.item whose text the language model learns, when they are not those of "
+              "an item's sentence; distilled are the sentences");
 DEFINE_string(extra_text, "",
               "Files with one more text a line, separated by commas, for --vectors_out and "
               "pre-training");

@@ -12,6 +12,7 @@ DECLARE_double(top_fraction);
 DECLARE_int64(max_neighbours);
 DECLARE_string(vectors_out);
 DECLARE_string(description_field);
+DECLARE_string(text_fields);
 DECLARE_string(extra_text);
 DECLARE_string(distill);
 DECLARE_bool(distill_words);

@@ -12,6 +12,10 @@ DEFINE_string(architecture, "",
 DEFINE_int64(replace_every, 1, "Every r-th layer of the backbone becomes a DAMoE layer");
 DEFINE_int64(bottleneck, 64, "Width of the adapters");
 DEFINE_string(adapter_act, "none", "Activation inside the adapters: none, relu or gelu");
+DEFINE_string(parallel_form, "literal",
+              "Parallel adapters: literal, (o + A(a)) / 2 with the inner residual, as the paper "
+              "says; or scaled, o + s W2 act(W1 a), without both");
+DEFINE_double(parallel_scale, 1, "s of --parallel_form=scaled");
 DEFINE_string(inject, "item", "Collaborative columns: none, user, item or user,item");
 DEFINE_double(dropout, 0, "Dropout of the residual branches");
 DEFINE_string(cf_model, "ncf", "Collaborative filtering model: ncf or mf");

@@ -1,7 +1,9 @@
 #include "launch/options.h"
 
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 
+#include <cstdlib>
 #include <thread>
 
 #include "absl/strings/ascii.h"
@@ -9,6 +11,7 @@
 #include "launch/build_info.h"
 #include "launch/flags.h"
 #include "launch/flags_cf.h"
+#include "launch/flags_table.h"
 
 namespace mixrec::launch {
 namespace {
@@ -73,6 +76,8 @@ absl::StatusOr<model::ModelOptions> ModelOptionsOfFlags() {
   MIXREC_ASSIGN_OR_RETURN(options.mode, model::ParseMode(FLAGS_mode));
   MIXREC_ASSIGN_OR_RETURN(options.adapter_activation,
                           model::ParseAdapterActivation(FLAGS_adapter_act));
+  MIXREC_ASSIGN_OR_RETURN(options.parallel_form, model::ParseParallelForm(FLAGS_parallel_form));
+  options.parallel_scale = FLAGS_parallel_scale;
   MIXREC_ASSIGN_OR_RETURN(options.cf, model::ParseCfKind(FLAGS_cf_model));
   MIXREC_ASSIGN_OR_RETURN(options.cf_hidden, HiddenWidths(FLAGS_cf_hidden));
   options.architecture = FLAGS_architecture;
@@ -126,6 +131,23 @@ absl::StatusOr<Compute> SetUpCompute() {
   const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   at::set_num_threads(FLAGS_threads > 0 ? static_cast<int>(FLAGS_threads) : cores);
   return compute;
+}
+
+absl::StatusOr<std::vector<std::string>> DevicesOfFlags() {
+  if (FLAGS_devices == "none") return std::vector<std::string>();
+  if (FLAGS_devices != "auto") {
+    std::vector<std::string> devices = SplitList(FLAGS_devices);
+    if (devices.empty()) return UsageError("--devices is empty; expected auto, none or 0,1,...");
+    return devices;
+  }
+  const size_t gpus = FLAGS_device != "cpu" && CudaIsUsable() ? at::getNumGPUs() : 0;
+  if (gpus < 2) return std::vector<std::string>();
+  // The GPUs that this process may see have numbers of their own there.
+  const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
+  if (visible != nullptr) return SplitList(visible);
+  std::vector<std::string> devices;
+  for (size_t gpu = 0; gpu < gpus; ++gpu) devices.push_back(StrCat(gpu));
+  return devices;
 }
 
 std::string Describe(const Compute& compute) {

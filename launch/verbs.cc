@@ -2,6 +2,8 @@
 
 #include <gflags/gflags.h>
 
+#include <algorithm>
+
 #include "common/log.h"
 #include "launch/flag_ranges.h"
 
@@ -19,8 +21,9 @@ FlagGroup DataGroup() {
 FlagGroup ModelGroup(bool with_architecture) {
   FlagGroup group{"Model", {"backbone", "mode"}};
   if (with_architecture) group.flags.push_back("architecture");
-  const Names rest{"replace_every", "bottleneck", "adapter_act", "inject", "dropout",  "cf_model",
-                   "cf_gmf",        "cf_mlp",     "cf_hidden",   "cf_mf",  "item_init"};
+  const Names rest{"replace_every", "bottleneck", "adapter_act", "parallel_form", "parallel_scale",
+                   "inject",        "dropout",    "cf_model",    "cf_gmf",        "cf_mlp",
+                   "cf_hidden",     "cf_mf",      "item_init"};
   group.flags.insert(group.flags.end(), rest.begin(), rest.end());
   if (with_architecture) group.flags.insert(group.flags.end(), {"cf_training", "cf"});
   return group;
@@ -87,31 +90,31 @@ Verb Prepare() {
 }
 
 Verb Pretrain() {
-  return {
-      "pretrain",
-      "--data=DIR --tokenizer=train:4000 --out=DIR",
-      "train a small OPT language model on the items' text, for want of a checkpoint",
-      "Writes config.json, model.safetensors, vocab.json and merges.txt in the Hugging Face "
-      "layout. A stopped pre-training goes on with the same command. --epochs=0 writes random "
-      "weights, with --shape of a published size.",
-      {{"Data",
-        {"data", "tokenizer", "item_fields", "title_field", "min_item_interactions", "extra_text"}},
-       {"Language model", {"hidden", "layers", "heads", "ffn", "context", "shape", "dtype"}},
-       {"Optimisation",
-        {"epochs", "batch", "lr", "weight_decay", "clip_norm", "dropout", "offset_probability",
-         "seed"}},
-       {"Distillation",
-        {"distill", "distill_words", "distill_sequences", "distill_texts", "distill_weight",
-         "distill_contrast", "distill_temperature", "bert_tokens", "description_field"}},
-       {"Run", {"out", "dry_run"}},
-       MachineGroup()},
-      {{"min_item_interactions", "1"},
-       {"epochs", "20"},
-       {"batch", "16"},
-       {"lr", "0.001"},
-       {"weight_decay", "0.1"},
-       {"clip_norm", "1"},
-       {"dropout", "0.1"}}};
+  return {"pretrain",
+          "--data=DIR --tokenizer=train:4000 --out=DIR",
+          "train a small OPT language model on the items' text, for want of a checkpoint",
+          "Writes config.json, model.safetensors, vocab.json and merges.txt in the Hugging Face "
+          "layout. A stopped pre-training goes on with the same command. --epochs=0 writes random "
+          "weights, with --shape of a published size.",
+          {{"Data",
+            {"data", "tokenizer", "item_fields", "title_field", "min_item_interactions",
+             "text_fields", "extra_text"}},
+           {"Language model", {"hidden", "layers", "heads", "ffn", "context", "shape", "dtype"}},
+           {"Optimisation",
+            {"epochs", "batch", "lr", "weight_decay", "clip_norm", "dropout", "offset_probability",
+             "seed"}},
+           {"Distillation",
+            {"distill", "distill_words", "distill_sequences", "distill_texts", "distill_weight",
+             "distill_contrast", "distill_temperature", "bert_tokens", "description_field"}},
+           {"Run", {"out", "dry_run"}},
+           MachineGroup()},
+          {{"min_item_interactions", "1"},
+           {"epochs", "20"},
+           {"batch", "16"},
+           {"lr", "0.001"},
+           {"weight_decay", "0.1"},
+           {"clip_norm", "1"},
+           {"dropout", "0.1"}}};
 }
 
 Verb Mine() {
@@ -178,17 +181,40 @@ Verb TrainCf() {
 }
 
 Verb Evaluate() {
-  return {"evaluate",
-          "--run=RUN [--split=test]",
-          "rank all items for every user and print NDCG, Recall and MRR",
-          "The last line of stdout is one JSON object with the metrics and the protocol. Data and "
-          "backbone come from RUN/run.json; --data and --backbone override the paths, and other "
-          "content than the run's stops the program.",
-          {{"Evaluation", {"run", "split", "checkpoint", "mask_seen", "ranks_out"}},
-           {"Places", {"data", "backbone", "tokenizer"}},
-           ServersGroup(),
+  return {
+      "evaluate",
+      "--run=RUN [--split=test]",
+      "rank all items for every user and print NDCG, Recall and MRR",
+      "The last line of stdout is one JSON object with the metrics and the protocol. Data and "
+      "backbone come from RUN/run.json; --data and --backbone override the paths, and other "
+      "content than the run's stops the program.",
+      {{"Evaluation", {"run", "split", "checkpoint", "mask_seen", "all", "json_out", "ranks_out"}},
+       {"Places", {"data", "backbone", "tokenizer"}},
+       ServersGroup(),
+       MachineGroup()},
+      {}};
+}
+
+Verb Table() {
+  FlagGroup model = ModelGroup(true);
+  model.flags.erase(std::find(model.flags.begin(), model.flags.end(), "architecture"));
+  return {"table",
+          "--data=DIR --backbone=DIR --systems=named --seeds=3 --out=DIR",
+          "train, evaluate and compare many systems over seeds",
+          "A system is a flag file (configs/variations) that is laid over the flags given here. "
+          "Every system and seed is a run in OUT/runs, several at the same time with --jobs; what "
+          "fails is reported and the others go on. Stop it at any moment; the same command goes "
+          "on. Ends with OUT/table.md, table.html, table.tsv and table.jsonl: means and spreads, "
+          "with seen items kept and masked.",
+          {{"Table", {"systems", "variations", "seeds", "jobs", "devices", "study", "out"}},
+           {"Search", {"trials", "trial_epochs", "bo_fraction", "method"}},
+           DataGroup(),
+           std::move(model),
+           LossGroup(),
+           OptimiserGroup(true),
+           {"Run", {"keep_last", "tensorboard", "dry_run"}},
            MachineGroup()},
-          {}};
+          {{"seeds", "3"}}};
 }
 
 Verb Recommend() {
@@ -296,8 +322,9 @@ Flag DescribeFlag(const std::string& name) {
 }  // namespace
 
 std::vector<Verb> Verbs() {
-  return {Synth(),     Prepare(), Pretrain(),  Mine(),    Search(),  Train(), TrainCf(), Evaluate(),
-          Recommend(), Export(),  BenchStep(), BenchBo(), BenchPs(), Ps(),    Doctor()};
+  return {Synth(),   Prepare(),  Pretrain(), Mine(),      Search(), Train(),
+          TrainCf(), Evaluate(), Table(),    Recommend(), Export(), BenchStep(),
+          BenchBo(), BenchPs(),  Ps(),       Doctor()};
 }
 
 const Verb* FindVerb(const std::vector<Verb>& verbs, std::string_view name) {

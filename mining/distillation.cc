@@ -12,6 +12,15 @@ namespace {
 
 using Form = std::string DistillationText::*;
 
+// The texts whose two forms differ.
+std::vector<int64_t> WithTwoForms(const std::vector<DistillationText>& texts) {
+  std::vector<int64_t> rows;
+  for (size_t row = 0; row < texts.size(); ++row) {
+    if (texts[row].full != texts[row].sentence) rows.push_back(static_cast<int64_t>(row));
+  }
+  return rows;
+}
+
 std::string HashOf(const std::vector<DistillationText>& texts, Form form) {
   std::string all;
   for (const DistillationText& text : texts) all += text.*form + '\n';
@@ -47,19 +56,28 @@ absl::Status WriteTextVectors(const TextEncoder& encoder,
                               const std::function<void(int64_t)>& progress) {
   const std::string sentences = path + ".sentences", full = path + ".full";
   const auto total = static_cast<int64_t>(texts.size());
+  const std::vector<int64_t> rows = WithTwoForms(texts);
+  std::vector<DistillationText> longer;
+  for (const int64_t row : rows) longer.push_back(texts[static_cast<size_t>(row)]);
   MIXREC_ASSIGN_OR_RETURN(
       const at::Tensor of_sentences,
       VectorsOf(encoder, texts, &DistillationText::sentence, max_tokens, sentences, progress));
-  MIXREC_ASSIGN_OR_RETURN(
-      const at::Tensor of_full,
-      VectorsOf(encoder, texts, &DistillationText::full, max_tokens, full, [&](int64_t done) {
-        if (progress) progress(total + done);
-      }));
   model::Distillation result;
   for (const DistillationText& text : texts) {
     result.text_keys.push_back(model::TextKey(text.sentence));
   }
-  result.text_vectors = (of_sentences + of_full) / 2;
+  result.text_vectors = of_sentences;
+  if (!rows.empty()) {
+    const int64_t before = 2 * total - static_cast<int64_t>(longer.size());
+    MIXREC_ASSIGN_OR_RETURN(
+        const at::Tensor of_full,
+        VectorsOf(encoder, longer, &DistillationText::full, max_tokens, full, [&](int64_t done) {
+          if (progress) progress(before + done);
+        }));
+    const at::Tensor two_forms = at::tensor(rows, at::kLong);
+    result.text_vectors.index_copy_(0, two_forms,
+                                    (of_sentences.index_select(0, two_forms) + of_full) / 2);
+  }
   result.vocabulary = encoder.tokenizer.tokens();
   result.lower_case = encoder.tokenizer.lower_case();
   result.word_vectors = encoder.bert.word_embedding.cpu();

@@ -2,18 +2,20 @@
 
 namespace mixrec::model {
 
-void AddOuterProduct(const at::Tensor& a, const at::Tensor& b, at::Tensor gradient) {
+void AddOuterProduct(const at::Tensor& a, const at::Tensor& b, at::Tensor gradient, double factor) {
   if (a.scalar_type() == gradient.scalar_type()) {
-    gradient.addmm_(a.t(), b);
+    gradient.addmm_(a.t(), b, /*beta=*/1, factor);
   } else {
-    gradient.add_(at::mm(a.t(), b));
+    gradient.add_(at::mm(a.t(), b), factor);
   }
 }
 
-Adapter::Adapter(const std::string& name, AdapterActivation activation, bool parallel,
+Adapter::Adapter(const std::string& name, const ModelOptions& options, bool parallel,
                  const DenseParameters& parameters)
-    : activation_(activation),
+    : activation_(options.adapter_activation),
       parallel_(parallel),
+      adds_input_(parallel && options.parallel_form == ParallelForm::kLiteral),
+      factor_(parallel && !adds_input_ ? options.parallel_scale : 1.0),
       down_weight_(parameters.compute(name + ".down.weight")),
       down_bias_(parameters.compute(name + ".down.bias")),
       up_weight_(parameters.compute(name + ".up.weight")),
@@ -36,13 +38,14 @@ at::Tensor Adapter::Forward(const at::Tensor& input, const at::Tensor& base, Sav
       saved->after = at::gelu(saved->before);
       break;
   }
-  return at::addmm(base, saved->after, up_weight_.t());
+  return at::addmm(base, saved->after, up_weight_.t(), /*beta=*/1, /*alpha=*/factor_);
 }
 
 at::Tensor Adapter::Backward(const at::Tensor& d_raw, const at::Tensor& input, const Saved& saved,
                              const at::Tensor& base_gradient) const {
-  AddOuterProduct(d_raw, saved.after, d_up_weight_);
+  AddOuterProduct(d_raw, saved.after, d_up_weight_, factor_);
   at::Tensor d_bottleneck = at::mm(d_raw, up_weight_);
+  if (factor_ != 1.0) d_bottleneck.mul_(factor_);
   switch (activation_) {
     case AdapterActivation::kNone:
       break;

@@ -30,7 +30,7 @@ Layer::Layer(const OptConfig& config, const OptLayer& weights, const ModelOption
   if (kind_ == Kind::kPlain) return;
   const std::string name = "damoe." + std::to_string(damoe) + ".";
   const auto adapter = [&](const char* site, bool parallel) {
-    return Adapter(name + site, options.adapter_activation, parallel, parameters);
+    return Adapter(name + site, options, parallel, parameters);
   };
   if (kind_ == Kind::kBase) {
     causal_ = adapter("attn", false);
@@ -161,7 +161,7 @@ at::Tensor Layer::Mix(const Stream& stream, const at::Tensor& residual, const at
     Branch branch;
     branch.raw = adapter.Forward(adapter.parallel() ? a : attended, attended, adapter_saved);
     branch.bias = adapter.up_bias();
-    if (adapter.parallel()) branch.extra = a;
+    if (adapter.adds_input()) branch.extra = a;
     branch.scale = adapter.scale();
     return branch;
   };
@@ -190,7 +190,7 @@ at::Tensor Layer::FeedForward(const Stream& stream, LayerSaved* saved) const {
   branch.raw = recommendation_.Forward(recommendation_.parallel() ? f : saved->ffn, saved->ffn,
                                        &saved->recommendation);
   branch.bias = recommendation_.up_bias();
-  if (recommendation_.parallel()) branch.extra = f;
+  if (recommendation_.adds_input()) branch.extra = f;
   branch.scale = recommendation_.scale();
   at::Tensor sum = at::empty(y.sizes(), y.options());
   ResidualForward(branch, y, BranchDropout(stream, saved->trimmed, 1), sum);
@@ -249,7 +249,8 @@ at::Tensor Layer::FeedForwardBackward(const Stream& stream, const at::Tensor& d_
       at::Tensor mean, rstd;
       const at::Tensor f =
           pre_norm_ ? Normalise(saved.y, w_.ln2_weight, w_.ln2_bias, &mean, &rstd) : saved.y;
-      d_f = recommendation_.Backward(d_raw, f, saved.recommendation, d_raw);
+      d_f = recommendation_.Backward(d_raw, f, saved.recommendation,
+                                     recommendation_.adds_input() ? d_raw : at::Tensor());
       d_ffn = d_raw;
     } else {
       d_ffn = recommendation_.Backward(d_raw, saved.ffn, saved.recommendation, d_raw);
@@ -285,7 +286,8 @@ Layer::MixGradient Layer::MixBackward(const Stream& stream, const at::Tensor& d_
                           const at::Tensor& attended, const Adapter::Saved& adapter_saved) {
     if (!adapter.parallel()) return adapter.Backward(d_raw, attended, adapter_saved, d_raw);
     if (!a.defined()) a = QueryRows(stream, saved.trimmed, AttentionInput(saved));
-    const at::Tensor d_input = adapter.Backward(d_raw, a, adapter_saved, d_raw);
+    const at::Tensor d_input =
+        adapter.Backward(d_raw, a, adapter_saved, adapter.adds_input() ? d_raw : at::Tensor());
     result.a = result.a.defined() ? result.a.add_(d_input) : d_input;
     return d_raw;
   };

@@ -32,6 +32,9 @@ absl::Status ValidateModelOptions(int64_t layers, ModelOptions* options) {
   if (options->dropout < 0.0 || options->dropout >= 1.0) {
     return UsageError("--dropout=", options->dropout, " must be in [0, 1)");
   }
+  if (options->parallel_scale <= 0.0) {
+    return UsageError("--parallel_scale=", options->parallel_scale, " must be positive");
+  }
   if (options->replace_every < 1 || options->replace_every > layers) {
     return UsageError("--replace_every=", options->replace_every, " must be between 1 and the ",
                       layers, " layers of the backbone");
@@ -68,6 +71,17 @@ absl::StatusOr<CfKind> ParseCfKind(const std::string& text) {
   if (text == "ncf") return CfKind::kNcf;
   if (text == "mf") return CfKind::kMf;
   return UsageError("--cf_model=", text, " is not one of ncf, mf");
+}
+
+absl::StatusOr<ParallelForm> ParseParallelForm(const std::string& text) {
+  for (ParallelForm form : {ParallelForm::kLiteral, ParallelForm::kScaled}) {
+    if (text == ParallelFormName(form)) return form;
+  }
+  return UsageError("--parallel_form=", text, " is not one of literal, scaled");
+}
+
+std::string ParallelFormName(ParallelForm form) {
+  return form == ParallelForm::kLiteral ? "literal" : "scaled";
 }
 
 std::string ModeName(Mode mode) {

@@ -17,6 +17,11 @@ enum class Mode {
 };
 enum class AdapterActivation { kNone, kRelu, kGelu };
 enum class CfKind { kNcf, kMf };
+// What a parallel adapter makes of the attention's (or the FFN's) output o and its input a.
+enum class ParallelForm {
+  kLiteral,  // the paper's: (o + A(a)) / 2, A with its inner "+ a" (model.md D7)
+  kScaled,   // o + s W2 act(W1 a + b1) + b2: no inner residual, no halving (He et al., 2022)
+};
 
 struct ModelOptions {
   Mode mode = Mode::kMixrec;
@@ -24,6 +29,8 @@ struct ModelOptions {
   int replace_every = 1;     // r: every r-th LLM layer is a DAMoE layer
   int64_t bottleneck = 64;
   AdapterActivation adapter_activation = AdapterActivation::kNone;
+  ParallelForm parallel_form = ParallelForm::kLiteral;
+  double parallel_scale = 1.0;  // s of the scaled form
   bool inject_user = false;
   bool inject_item = true;
   double dropout = 0.0;  // on the two residual branches of a DAMoE layer
@@ -54,6 +61,8 @@ absl::Status ValidateModelOptions(int64_t layers, ModelOptions* options);
 absl::StatusOr<Mode> ParseMode(const std::string& text);
 absl::StatusOr<AdapterActivation> ParseAdapterActivation(const std::string& text);
 absl::StatusOr<CfKind> ParseCfKind(const std::string& text);
+absl::StatusOr<ParallelForm> ParseParallelForm(const std::string& text);
+std::string ParallelFormName(ParallelForm form);
 std::string ModeName(Mode mode);
 
 }  // namespace mixrec::model

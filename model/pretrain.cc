@@ -58,8 +58,8 @@ absl::Status CheckDistillation(const DistillOptions& options, int64_t max_positi
 void CheckInputs(const PretrainInputs& inputs, const OptConfig& config) {
   if (inputs.targets.defined()) {
     CHECK(inputs.targets.dim() == 2 && inputs.targets.scalar_type() == at::kFloat &&
-          inputs.targets.size(0) == static_cast<int64_t>(inputs.documents.size()))
-        << "a target for every document";
+          inputs.targets.size(0) == static_cast<int64_t>(inputs.distilled.size()))
+        << "a target for every distilled text";
   }
   if (inputs.word_start.defined()) {
     CHECK(inputs.word_start.scalar_type() == at::kFloat &&
@@ -74,29 +74,33 @@ std::string TensorHash(const at::Tensor& tensor) {
   return ContentHash({static_cast<const char*>(bytes.const_data_ptr()), bytes.nbytes()});
 }
 
+std::string TokensHash(const std::vector<std::vector<int32_t>>& documents) {
+  std::string tokens;
+  for (const auto& document : documents) {
+    tokens.append(reinterpret_cast<const char*>(document.data()),
+                  document.size() * sizeof(document[0]));
+    tokens.append("\xff\xff\xff\xff", 4);
+  }
+  return ContentHash(tokens);
+}
+
 std::string DistillationFingerprint(const DistillOptions& options, const PretrainInputs& inputs) {
   const std::string start = TensorHash(inputs.word_start);
   if (!inputs.targets.defined()) return start;
-  return StrCat(start, " ", TensorHash(inputs.targets), " ", options.sequences, " ", options.texts,
-                " ", options.text_tokens, " ", options.weight, " ", options.contrast_weight, " ",
-                options.temperature);
+  return StrCat(start, " ", TensorHash(inputs.targets), " ", TokensHash(inputs.distilled), " ",
+                options.sequences, " ", options.texts, " ", options.text_tokens, " ",
+                options.weight, " ", options.contrast_weight, " ", options.temperature);
 }
 
 // What a saved state must agree with: every option that changes the result, and the text.
 std::string Fingerprint(const PretrainOptions& options, const OptConfig& config,
                         const PretrainInputs& inputs) {
-  std::string tokens;
-  for (const auto& document : inputs.documents) {
-    tokens.append(reinterpret_cast<const char*>(document.data()),
-                  document.size() * sizeof(document[0]));
-    tokens.append("\xff\xff\xff\xff", 4);
-  }
   return ContentHash(StrCat(
       OptConfigJson(config, at::kFloat), options.epochs, " ", options.batch, " ", options.context,
       " ", options.learning_rate, " ", options.weight_decay, " ", options.beta1, " ", options.beta2,
       " ", options.clip_norm, " ", options.dropout, " ", options.offset_probability, " ",
-      options.seed, " ", c10::toString(options.compute_dtype), " ", ContentHash(tokens), " ",
-      DistillationFingerprint(options.distill, inputs)));
+      options.seed, " ", c10::toString(options.compute_dtype), " ", TokensHash(inputs.documents),
+      " ", DistillationFingerprint(options.distill, inputs)));
 }
 
 class Trainer {

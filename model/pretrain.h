@@ -59,8 +59,10 @@ struct PretrainOptions {
 
 // What to train on.
 struct PretrainInputs {
-  std::vector<std::vector<int32_t>> documents;  // token ids of texts
-  // [documents, E] fp32, rows of length 1; undefined: no distillation.
+  std::vector<std::vector<int32_t>> documents;  // token ids of the language model's texts
+  // Token ids of the texts that are distilled, and [distilled, E] fp32, rows of length 1, what each
+  // is drawn to; undefined: no distillation.
+  std::vector<std::vector<int32_t>> distilled;
   at::Tensor targets;
   // [vocabulary, D] fp32, start of the word embedding; rows of NaN, or none at all, start at
   // random.

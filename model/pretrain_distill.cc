@@ -39,7 +39,7 @@ at::Tensor ContextMask(const at::Tensor& groups) {
 DistillBatches::DistillBatches(const PretrainOptions& options, const PretrainInputs& inputs,
                                int64_t vocabulary)
     : options_(options), inputs_(inputs), vocabulary_(vocabulary) {
-  order_.resize(inputs.documents.size());
+  order_.resize(inputs.distilled.size());
 }
 
 int64_t DistillBatches::Text(int64_t k) {
@@ -62,7 +62,7 @@ DistillBatch DistillBatches::At(int64_t step) {
   for (Sequence& sequence : sequences) {
     for (int64_t group = 0; group < distill.texts; ++group) {
       documents.push_back(Text(next++));
-      const auto& text = inputs_.documents[static_cast<size_t>(documents.back())];
+      const auto& text = inputs_.distilled[static_cast<size_t>(documents.back())];
       const auto length = std::min(text.size(), static_cast<size_t>(distill.text_tokens));
       sequence.tokens.insert(sequence.tokens.end(), text.begin(),
                              text.begin() + static_cast<std::ptrdiff_t>(length));

@@ -193,6 +193,37 @@ TEST(MixrecModel, ReplacingEverySecondLayerDifferentiatesToo) {
   ExpectDerivative(&fixture, MakeBatch(kSequences, {2, 5}), {});
 }
 
+TEST(MixrecModel, ScaledParallelAdaptersDifferentiateToo) {
+  ModelOptions options = Options();
+  options.architecture = "101011";
+  options.parallel_form = ParallelForm::kScaled;
+  options.parallel_scale = 2.5;
+  options.adapter_activation = AdapterActivation::kGelu;
+  options.dropout = 0.2;
+  for (bool pre_norm : {true, false}) {
+    Fixture fixture(options, pre_norm);
+    ExpectDerivative(&fixture, MakeBatch(kSequences, {2, 5}), {9, 4});
+  }
+}
+
+TEST(MixrecModel, ScaledParallelAdaptersStartAtTheBackboneAndLiteralOnesDoNot) {
+  ModelOptions options = Options(Mode::kMoe);
+  options.architecture = "111111";
+  Fixture literal(options), plain(Options(Mode::kLlmrec));
+  options.parallel_form = ParallelForm::kScaled;
+  Fixture scaled(options);
+  const data::PackedBatch batch = MakeBatch(kSequences, {2});
+  const at::Tensor backbone = plain.Forward(batch).sequence;
+  for (Fixture* fixture : {&literal, &scaled}) {
+    fixture->parameters().Initialise(1);  // W2 = 0
+    for (const char* name : {"seq_token", "align_token"}) {
+      fixture->parameters().value(name).copy_(plain.parameters().value(name));
+    }
+  }
+  EXPECT_TRUE(at::allclose(scaled.Forward(batch).sequence, backbone, 1e-4, 1e-5));
+  EXPECT_FALSE(at::allclose(literal.Forward(batch).sequence, backbone, 1e-1, 1e-1));
+}
+
 TEST(MixrecModel, ASequenceDoesNotDependOnItsNeighboursInTheBatch) {
   ModelOptions options = Options();
   options.dropout = 0.4;

@@ -32,6 +32,7 @@ PretrainInputs Inputs() {
       inputs.documents.back().push_back(3 + (3 * text + k) % 40);
     }
   }
+  inputs.distilled = inputs.documents;
   inputs.targets = at::empty({kTexts, 6}, at::kFloat);
   RandomStream random(5);
   for (int64_t k = 0; k < inputs.targets.numel(); ++k) {

@@ -62,6 +62,10 @@ absl::Status ReadModelOptions(const Json& json, const std::string& where,
   fields.Read("replace_every", &options->replace_every);
   fields.Read("bottleneck", &options->bottleneck);
   fields.ReadName("adapter_act", &model::ParseAdapterActivation, &options->adapter_activation);
+  if (json.contains("parallel_form")) {  // older cards lack it: literal
+    fields.ReadName("parallel_form", &model::ParseParallelForm, &options->parallel_form);
+    fields.Read("parallel_scale", &options->parallel_scale);
+  }
   fields.Read("inject_user", &options->inject_user);
   fields.Read("inject_item", &options->inject_item);
   fields.Read("dropout", &options->dropout);
@@ -107,6 +111,8 @@ Json ToJson(const model::ModelOptions& options) {
           {"replace_every", options.replace_every},
           {"bottleneck", options.bottleneck},
           {"adapter_act", ActivationName(options.adapter_activation)},
+          {"parallel_form", model::ParallelFormName(options.parallel_form)},
+          {"parallel_scale", options.parallel_scale},
           {"inject_user", options.inject_user},
           {"inject_item", options.inject_item},
           {"dropout", options.dropout},

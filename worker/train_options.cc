@@ -71,8 +71,11 @@ Json DecidingOptions(const TrainOptions& options, const ModelCard& card,
 
 absl::Status CompareOptions(const Json& now, const Json& then, const std::string& checkpoint) {
   // What checkpoints of before these options had.
-  const Json earlier{
-      {"sampled_softmax", 0}, {"sampled_proposal", "uniform"}, {"cf_training", "joint"}};
+  const Json earlier{{"sampled_softmax", 0},
+                     {"sampled_proposal", "uniform"},
+                     {"cf_training", "joint"},
+                     {"parallel_form", "literal"},
+                     {"parallel_scale", 1.0}};
   std::string differences;
   for (const auto& [name, value] : now.items()) {
     Json before = then.contains(name) ? then[name] : Json();
