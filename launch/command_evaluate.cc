@@ -1,34 +1,71 @@
 #include "absl/strings/str_format.h"
+#include "common/file.h"
 #include "launch/commands.h"
 #include "launch/flags.h"
 #include "launch/trained_model.h"
 #include "worker/evaluator.h"
 
 namespace mixrec::launch {
+namespace {
 
-absl::Status RunEvaluate(const Invocation& invocation) {
-  std::ostream& out = *invocation.out;
-  MIXREC_ASSIGN_OR_RETURN(TrainedModel trained, LoadTrainedModel(invocation, &out));
-  out << "checkpoint: " << trained.checkpoint << " (epoch " << trained.model.epoch << ", step "
-      << trained.model.step << ")" << std::endl;
+struct Protocol {
+  data::Split split = data::Split::kTest;
+  bool mask_seen = false;
+};
+
+absl::StatusOr<std::vector<Protocol>> ProtocolsOfFlags(const Invocation& invocation) {
+  if (!FLAGS_all) {
+    return std::vector<Protocol>{
+        {FLAGS_split == "test" ? data::Split::kTest : data::Split::kValidation, FLAGS_mask_seen}};
+  }
+  for (const char* flag : {"split", "mask_seen", "ranks_out"}) {
+    if (invocation.IsGiven(flag)) return UsageError("--all goes without --", flag);
+  }
+  return std::vector<Protocol>{{data::Split::kValidation, false},
+                               {data::Split::kValidation, true},
+                               {data::Split::kTest, false},
+                               {data::Split::kTest, true}};
+}
+
+// Prints one evaluation; its JSON line comes last, and is returned.
+absl::StatusOr<std::string> EvaluateOnce(const Protocol& protocol, TrainedModel* trained,
+                                         std::ostream& out) {
   worker::EvaluationOptions options;
-  options.split = FLAGS_split == "test" ? data::Split::kTest : data::Split::kValidation;
-  options.mask_seen = FLAGS_mask_seen;
-  options.max_items = trained.model.card.max_items;
-  MIXREC_ASSIGN_OR_RETURN(const worker::EvaluationResult result,
-                          worker::Evaluate(trained.materials->dataset, trained.materials->catalogue,
-                                           options, trained.model.state.get()));
-  MIXREC_RETURN_IF_ERROR(DropTables(&trained));
+  options.split = protocol.split;
+  options.mask_seen = protocol.mask_seen;
+  options.max_items = trained->model.card.max_items;
+  MIXREC_ASSIGN_OR_RETURN(
+      const worker::EvaluationResult result,
+      worker::Evaluate(trained->materials->dataset, trained->materials->catalogue, options,
+                       trained->model.state.get()));
   if (!FLAGS_ranks_out.empty()) {
-    MIXREC_RETURN_IF_ERROR(worker::WriteRanks(trained.materials->dataset, result, FLAGS_ranks_out));
+    MIXREC_RETURN_IF_ERROR(
+        worker::WriteRanks(trained->materials->dataset, result, FLAGS_ranks_out));
   }
   nlohmann::ordered_json line = worker::ToJson(result);
   line["protocol"]["min_item_interactions"] = FLAGS_min_item_interactions;
   line["protocol"]["checkpoint"] = FLAGS_checkpoint;
-  out << FLAGS_split << ": " << worker::ProtocolText(result) << "\n"
+  out << worker::SplitName(protocol.split) << ": " << worker::ProtocolText(result) << "\n"
       << absl::StrFormat("%d users in %.1f s\n", result.sums.users, result.seconds) << line.dump()
       << std::endl;
-  return absl::OkStatus();
+  return line.dump() + "\n";
+}
+
+}  // namespace
+
+absl::Status RunEvaluate(const Invocation& invocation) {
+  std::ostream& out = *invocation.out;
+  MIXREC_ASSIGN_OR_RETURN(const std::vector<Protocol> protocols, ProtocolsOfFlags(invocation));
+  MIXREC_ASSIGN_OR_RETURN(TrainedModel trained, LoadTrainedModel(invocation, &out));
+  out << "checkpoint: " << trained.checkpoint << " (epoch " << trained.model.epoch << ", step "
+      << trained.model.step << ")" << std::endl;
+  std::string lines;
+  for (const Protocol& protocol : protocols) {
+    MIXREC_ASSIGN_OR_RETURN(const std::string line, EvaluateOnce(protocol, &trained, out));
+    lines += line;
+  }
+  MIXREC_RETURN_IF_ERROR(DropTables(&trained));
+  return FLAGS_json_out.empty() ? absl::OkStatus() : WriteFileAtomic(FLAGS_json_out, lines);
 }
 
 }  // namespace mixrec::launch

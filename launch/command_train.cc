@@ -5,6 +5,7 @@
 #include "launch/flags_cf.h"
 #include "launch/materials.h"
 #include "launch/servers.h"
+#include "launch/table_systems.h"
 
 namespace mixrec::launch {
 namespace {
@@ -63,6 +64,11 @@ absl::Status TrainSomewhere(const Invocation& invocation, Materials* materials, 
 
 absl::Status RunTrain(const Invocation& invocation) {
   MIXREC_RETURN_IF_ERROR(UsesServers().status());
+  if (FLAGS_architecture == kSearched) {
+    return UsageError(
+        "--architecture=searched is for `mixrec table`, which puts a search's result "
+        "there; give the bits, or --flagfile=STUDY/best.flags");
+  }
   MIXREC_ASSIGN_OR_RETURN(const std::unique_ptr<Materials> materials,
                           LoadMaterials(invocation.out));
   if (FLAGS_dry_run) {

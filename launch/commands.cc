@@ -4,20 +4,11 @@ namespace mixrec::launch {
 
 Commands AllCommands() {
   return {
-      {"synth", RunSynth},
-      {"prepare", RunPrepare},
-      {"pretrain", RunPretrain},
-      {"mine", RunMine},
-      {"search", RunSearch},
-      {"train", RunTrain},
-      {"train-cf", RunTrainCf},
-      {"evaluate", RunEvaluate},
-      {"recommend", RunRecommend},
-      {"export", RunExport},
-      {"bench step", RunBenchStep},
-      {"bench bo", RunBenchBo},
-      {"bench ps", RunBenchPs},
-      {"ps", RunPs},
+      {"synth", RunSynth},         {"prepare", RunPrepare},   {"pretrain", RunPretrain},
+      {"mine", RunMine},           {"search", RunSearch},     {"train", RunTrain},
+      {"train-cf", RunTrainCf},    {"evaluate", RunEvaluate}, {"table", RunTable},
+      {"recommend", RunRecommend}, {"export", RunExport},     {"bench step", RunBenchStep},
+      {"bench bo", RunBenchBo},    {"bench ps", RunBenchPs},  {"ps", RunPs},
       {"doctor", RunDoctor},
   };
 }

@@ -14,6 +14,7 @@ absl::Status RunSearch(const Invocation& invocation);
 absl::Status RunTrain(const Invocation& invocation);
 absl::Status RunTrainCf(const Invocation& invocation);
 absl::Status RunEvaluate(const Invocation& invocation);
+absl::Status RunTable(const Invocation& invocation);
 absl::Status RunRecommend(const Invocation& invocation);
 absl::Status RunExport(const Invocation& invocation);
 absl::Status RunBenchStep(const Invocation& invocation);

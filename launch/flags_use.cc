@@ -4,6 +4,9 @@
 DEFINE_string(split, "test", "Target to evaluate: validation or test");
 DEFINE_string(checkpoint, "best", "Checkpoint of the run: best (validation MRR) or last");
 DEFINE_bool(mask_seen, false, "Leave the items of the input out of the ranking");
+DEFINE_bool(all, false,
+            "Evaluate both splits, each with seen items kept and masked: four lines of JSON");
+DEFINE_string(json_out, "", "File to write the JSON lines to");
 DEFINE_string(ranks_out, "", "File to write `user<TAB>rank` lines to");
 
 DEFINE_string(users, "", "User ids of the data set, separated by commas");
@@ -28,7 +31,9 @@ DEFINE_int64(groups, 1, "Groups that evaluate at the same time");
 DEFINE_int64(evaluations, 30, "Evaluations of a run");
 DEFINE_bool(check, false, "Print the check values of the test problems instead");
 DEFINE_bool(table, false, "Print the table of scores by problem and method over --seeds instead");
-DEFINE_int64(seeds, 10, "Runs of each problem and method in the table");
+DEFINE_int64(seeds, 10,
+             "Seeds of each system of a table, counted from --seed; for bench bo runs of each "
+             "problem and method");
 DEFINE_double(seconds, 10,
               "Seconds of train steps to measure, at least three steps; for bench ps of every "
               "measurement");

@@ -41,4 +41,8 @@ absl::StatusOr<Compute> SetUpCompute();
 // "cpu, fp32, 2 threads".
 std::string Describe(const Compute& compute);
 
+// --devices as values of CUDA_VISIBLE_DEVICES, one for each of the processes that take turns; empty
+// when there is nothing to divide.
+absl::StatusOr<std::vector<std::string>> DevicesOfFlags();
+
 }  // namespace mixrec::launch

@@ -248,11 +248,13 @@ bool IsPartOfConfig(const std::string& verb, const std::string& flag) {
       "out",          "data",        "backbone",    "tokenizer", "hard_samples",
       "cf",           "device",      "threads",     "log_level", "resume",
       "resume_allow", "dry_run",     "tensorboard", "keep_last", "simulate_preemption",
-      "ps",           "ps_key_file", "ps_deadline"};
+      "ps",           "ps_key_file", "ps_deadline", "systems",   "variations",
+      "seeds",        "jobs",        "devices",     "study"};
   for (const char* name : kFree) {
     if (flag == name) return false;
   }
-  return !(verb == "search" && flag == "trials");  // the budget of a search may grow
+  const bool searches = verb == "search" || verb == "table";
+  return !(searches && flag == "trials");  // the budget of a search may grow
 }
 
 std::string ConfigHash(const RunRequest& request) {

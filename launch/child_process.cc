@@ -1,0 +1,112 @@
+#include "launch/child_process.h"
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+
+#include "absl/strings/ascii.h"
+#include "common/file.h"
+
+namespace mixrec::launch {
+namespace {
+
+constexpr char kProgram[] = "/proc/self/exe";
+
+// The last line of a log that is not blank; of a progress line that was written over, its end.
+std::string LastLine(const std::string& path) {
+  std::string text = ReadFile(path).value_or("");
+  absl::StripTrailingAsciiWhitespace(&text);
+  return text.substr(text.find_last_of("\r\n") + 1);
+}
+
+absl::Status StatusOf(int status, const ChildCommand& command) {
+  const std::string what = StrCat("mixrec ", command.words.front());
+  if (WIFSIGNALED(status)) {
+    return FailureError(what, " was killed by signal ", WTERMSIG(status), " (",
+                        ::strsignal(WTERMSIG(status)), "); see ", command.log);
+  }
+  const std::string last = LastLine(command.log);
+  const std::string reason =
+      last.rfind(what, 0) == 0 ? last : StrCat(what, " ended: ", last, "; see ", command.log);
+  switch (WEXITSTATUS(status)) {
+    case kExitDone:
+      return absl::OkStatus();
+    case kExitUsage:
+      return UsageError(reason);
+    case kExitData:
+      return DataError(reason);
+    case kExitMemory:
+      return MemoryError(reason);
+    case kExitStopped:
+      return StoppedError(reason);
+    default:
+      return FailureError(reason);
+  }
+}
+
+// In the child, between fork and exec: only calls that are safe there.
+[[noreturn]] void Become(const std::vector<char*>& argv, int log, const char* visible_devices) {
+  ::setpgid(0, 0);
+  ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+  const int input = ::open("/dev/null", O_RDONLY);
+  ::dup2(input, STDIN_FILENO);
+  ::dup2(log, STDOUT_FILENO);
+  ::dup2(log, STDERR_FILENO);
+  if (visible_devices[0] != '\0') ::setenv("CUDA_VISIBLE_DEVICES", visible_devices, 1);
+  ::execv(kProgram, argv.data());
+  ::_exit(127);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ChildProcess>> ChildProcess::Start(const ChildCommand& command) {
+  const int log = ::open(command.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  if (log < 0) return FailureError("cannot write ", command.log, ": ", std::strerror(errno));
+  std::vector<std::string> words = command.words;
+  words.insert(words.begin(), "mixrec");
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  const pid_t pid = ::fork();
+  if (pid == 0) Become(argv, log, command.visible_devices.c_str());
+  ::close(log);
+  if (pid < 0) return FailureError("cannot start a process: ", std::strerror(errno));
+  const auto handle = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
+  if (handle < 0) {
+    ::kill(pid, SIGKILL);
+    ::waitpid(pid, nullptr, 0);
+    return FailureError("cannot watch a process: ", std::strerror(errno));
+  }
+  return std::unique_ptr<ChildProcess>(new ChildProcess(pid, handle, command));
+}
+
+ChildProcess::~ChildProcess() {
+  if (pid_ > 0) {
+    ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+  }
+  ::close(handle_);
+}
+
+void ChildProcess::Signal(int signal) const {
+  if (pid_ > 0) ::kill(pid_, signal);
+}
+
+bool ChildProcess::HasEnded(absl::Status* outcome) {
+  int status = 0;
+  const pid_t ended = ::waitpid(pid_, &status, WNOHANG);
+  if (ended == 0) return false;
+  *outcome = ended == pid_ ? StatusOf(status, command_)
+                           : FailureError("a process was lost: ", std::strerror(errno));
+  pid_ = 0;
+  return true;
+}
+
+}  // namespace mixrec::launch
