@@ -28,7 +28,12 @@ double LogImprovement(double z) {
 }
 
 Eigen::VectorXd LogExpectedImprovement::operator()(const std::vector<Point>& points) const {
-  const Prediction prediction = process_->Predict(points);
+  const SearchSpace& space = process_->kernel().space();
+  std::vector<Point> canonical;
+  if (space.canonical) {
+    for (const Point& point : points) canonical.push_back(space.Canonical(point));
+  }
+  const Prediction prediction = process_->Predict(space.canonical ? canonical : points);
   Eigen::VectorXd values(prediction.mean.size());
   for (Eigen::Index i = 0; i < values.size(); ++i) {
     const double deviation = std::sqrt(prediction.variance[i]);

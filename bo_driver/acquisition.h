@@ -2,6 +2,8 @@
 #pragma once
 
 #include <Eigen/Dense>
+#include <functional>
+#include <limits>
 #include <set>
 #include <vector>
 
@@ -17,6 +19,7 @@ double LogImprovement(double z);
 // The acquisition function; higher is better.
 class LogExpectedImprovement {
  public:
+  // Points that mean the same (SearchSpace::canonical) have the same value.
   LogExpectedImprovement(const GaussianProcess* process, double best)
       : process_(process), best_(best) {}
   Eigen::VectorXd operator()(const std::vector<Point>& points) const;
@@ -30,9 +33,15 @@ class LogExpectedImprovement {
 struct AcquisitionProblem {
   const SearchSpace* space;
   const LogExpectedImprovement* acquisition;
-  const std::set<Point>* taken;  // evaluated and pending: excluded
+  const std::set<Point>* taken;  // evaluated and pending, in canonical form: excluded
   std::vector<Point> promising;  // evaluated points with the best posterior means, best first
   int conditioned = 0;           // points that the process is conditioned on: the cost of a value
+  std::function<bool(const Point&)> feasible = nullptr;  // null: all are; gets canonical points
+
+  bool IsOpen(const Point& point) const {
+    const Point canonical = space->Canonical(point);
+    return taken->count(canonical) == 0 && (!feasible || feasible(canonical));
+  }
 };
 
 struct Candidate {

@@ -29,6 +29,9 @@ constexpr NamedMethod kMethods[] = {{Method::kAuto, "auto"},
                                     {Method::kClimb, "climb"},
                                     {Method::kRandom, "random"}};
 
+constexpr size_t kPriorPoints = 3;      // the best of an earlier study, tried first
+constexpr int kMostAttempts = 1 << 20;  // at a random point of a space too large to be enumerated
+
 // The first points of every study, without repetitions.
 std::vector<Point> Baselines(const SearchSpace& space, const DriverOptions& options) {
   std::vector<Point> wanted;
@@ -37,6 +40,8 @@ std::vector<Point> Baselines(const SearchSpace& space, const DriverOptions& opti
   std::vector<Point> baselines;
   for (Point& point : wanted) {
     CHECK(space.Contains(point)) << "a baseline lies outside the search space";
+    point = space.Canonical(std::move(point));
+    if (options.feasible && !options.feasible(point)) continue;
     if (std::find(baselines.begin(), baselines.end(), point) == baselines.end()) {
       baselines.push_back(std::move(point));
     }
@@ -61,6 +66,30 @@ std::string_view MethodName(Method method) {
   return "?";
 }
 
+namespace {
+
+// The best points of an earlier study that are not among `baselines`.
+std::vector<Point> BestOfPrior(const SearchSpace& space, const DriverOptions& options,
+                               const std::vector<Point>& baselines) {
+  std::vector<PriorEvaluation> prior = options.prior;
+  std::stable_sort(prior.begin(), prior.end(),
+                   [](const PriorEvaluation& a, const PriorEvaluation& b) {
+                     return a.standardised > b.standardised;
+                   });
+  std::vector<Point> best;
+  for (const PriorEvaluation& evaluation : prior) {
+    const Point point = space.Canonical(evaluation.point);
+    if (best.size() == kPriorPoints) break;
+    if (options.feasible && !options.feasible(point)) continue;
+    const bool known = std::count(baselines.begin(), baselines.end(), point) > 0 ||
+                       std::count(best.begin(), best.end(), point) > 0;
+    if (!known) best.push_back(point);
+  }
+  return best;
+}
+
+}  // namespace
+
 int InitialPoints(const SearchSpace& space, const DriverOptions& options) {
   int points = options.initial;
   if (points <= 0) {
@@ -69,8 +98,10 @@ int InitialPoints(const SearchSpace& space, const DriverOptions& options) {
              : options.budget < 30               ? (options.budget + 2) / 3
                                                  : kDefaultInitial;
   }
-  points = std::max({points, options.groups, 2});
-  return std::max(points, static_cast<int>(Baselines(space, options).size()));
+  const std::vector<Point> baselines = Baselines(space, options);
+  const size_t first = baselines.size() + BestOfPrior(space, options, baselines).size();
+  if (!options.prior.empty() && options.initial <= 0) points = static_cast<int>(first);
+  return std::max({points, options.groups, 2, static_cast<int>(first)});
 }
 
 struct Driver::State {
@@ -86,11 +117,16 @@ struct Driver::State {
         options(std::move(driver_options)),
         baselines(Baselines(space, options)),
         initial(InitialPoints(space, options)),
-        surrogate(space) {}
+        surrogate(space, options.prior) {
+    const std::vector<Point> prior = BestOfPrior(space, options, baselines);
+    own_baselines = baselines.size();
+    baselines.insert(baselines.end(), prior.begin(), prior.end());
+  }
 
   SearchSpace space;
   DriverOptions options;
-  std::vector<Point> baselines;
+  std::vector<Point> baselines;  // the first points; from own_baselines on, of an earlier study
+  size_t own_baselines = 0;
   int initial;
   std::vector<Entry> entries;  // by number
   std::set<Point> taken;
@@ -100,7 +136,14 @@ struct Driver::State {
   RandomStream Stream(std::string_view purpose) const {
     return RandomStream(HashKey(options.seed, purpose, static_cast<uint64_t>(entries.size())));
   }
-  bool exhausted() const { return static_cast<double>(taken.size()) >= space.size(); }
+  bool IsOpen(const Point& canonical) const {
+    return taken.count(canonical) == 0 && (!options.feasible || options.feasible(canonical));
+  }
+  bool exhausted() const {
+    if (static_cast<double>(taken.size()) >= space.size()) return true;
+    const bool plain = !space.canonical && !options.feasible;
+    return !plain && space.size() <= kEnumerable && Untaken().empty();
+  }
   bool uses_model() const {
     return options.method != Method::kClimb && options.method != Method::kRandom;
   }
@@ -138,11 +181,14 @@ struct Driver::State {
     return copy;
   }
 
+  // CHECKs that there is one.
   Point UntakenRandom(RandomStream stream) const {
-    for (int attempt = 0; attempt < 1000 || space.size() > kEnumerable; ++attempt) {
-      Point point = space.Random(stream);
-      if (taken.count(point) == 0) return point;
+    const int attempts = space.size() > kEnumerable ? kMostAttempts : 1000;
+    for (int attempt = 0; attempt < attempts; ++attempt) {
+      Point point = space.Canonical(space.Random(stream));
+      if (IsOpen(point)) return point;
     }
+    CHECK(space.size() <= kEnumerable) << "hardly any point of the search space is feasible";
     const std::vector<Point> left = Untaken();
     return left[stream.Below(left.size())];
   }
@@ -152,7 +198,7 @@ struct Driver::State {
     std::vector<Point> untaken;
     Point point = space.AllSerial();
     for (int i = 0; i >= 0;) {
-      if (taken.count(point) == 0) untaken.push_back(point);
+      if (space.Canonical(point) == point && IsOpen(point)) untaken.push_back(point);
       for (i = space.dimensions() - 1; i >= 0; --i) {
         uint8_t& level = point[static_cast<size_t>(i)];
         if (++level < space.levels(i)) break;
@@ -175,7 +221,8 @@ struct Driver::State {
   Suggestion Initial() const {
     const size_t number = entries.size();
     if (number < baselines.size() && taken.count(baselines[number]) == 0) {
-      return {static_cast<int>(number), baselines[number], "baseline"};
+      return {static_cast<int>(number), baselines[number],
+              number < own_baselines ? "baseline" : "prior"};
     }
     return {static_cast<int>(number), UntakenRandom(Stream("initial")), "random"};
   }
@@ -187,8 +234,9 @@ struct Driver::State {
     const Entry* best = BestEntry();
     if (best == nullptr) return {number, UntakenRandom(stream), "random"};
     std::vector<Point> neighbours = space.Neighbours(best->point);
+    for (Point& point : neighbours) point = space.Canonical(std::move(point));
     neighbours.erase(std::remove_if(neighbours.begin(), neighbours.end(),
-                                    [&](const Point& point) { return taken.count(point) > 0; }),
+                                    [&](const Point& point) { return !IsOpen(point); }),
                      neighbours.end());
     if (!neighbours.empty()) {
       return {number, neighbours[stream.Below(neighbours.size())], "climb"};
@@ -199,13 +247,19 @@ struct Driver::State {
         std::vector<Point> next = space.Neighbours(jump);
         jump = next[stream.Below(next.size())];
       }
-      if (taken.count(jump) == 0) return {number, jump, "climb"};
+      jump = space.Canonical(std::move(jump));
+      if (IsOpen(jump)) return {number, jump, "climb"};
     }
     return {number, UntakenRandom(stream), "random"};
   }
 
   AcquisitionProblem Problem(const LogExpectedImprovement& acquisition) const {
-    AcquisitionProblem problem{&space, &acquisition, &taken, {}, static_cast<int>(entries.size())};
+    AcquisitionProblem problem{&space,
+                               &acquisition,
+                               &taken,
+                               {},
+                               static_cast<int>(entries.size() + options.prior.size()),
+                               options.feasible};
     std::vector<Point> points;
     for (const Evaluation& evaluation : Evaluations()) points.push_back(evaluation.point);
     const Eigen::VectorXd means = surrogate.process().Predict(points).mean;
@@ -242,7 +296,7 @@ struct Driver::State {
     if (!best.found() && space.size() <= kEnumerable) best = BestOf(acquisition, Untaken());
     const int number = static_cast<int>(entries.size());
     if (!best.found()) return {number, UntakenRandom(Stream("fallback")), "random"};
-    return {number, best.point, source, best.acquisition};
+    return {number, space.Canonical(best.point), source, best.acquisition};
   }
 
   static Candidate BestOf(const LogExpectedImprovement& acquisition,
@@ -274,7 +328,7 @@ struct Driver::State {
     CHECK_EQ(suggestion.number, static_cast<int>(entries.size())) << "numbers are consecutive";
     CHECK(space.Contains(suggestion.point)) << "a suggestion lies outside the search space";
     entries.push_back({suggestion.point});
-    taken.insert(suggestion.point);
+    taken.insert(space.Canonical(suggestion.point));
   }
 
   Entry& Pending(int number) {
@@ -372,6 +426,7 @@ std::vector<BitEffect> Driver::BitEffects() const {
   return effects;
 }
 
+bool Driver::exhausted() const { return state_->exhausted(); }
 const SearchSpace& Driver::space() const { return state_->space; }
 int Driver::initial_points() const { return state_->initial; }
 

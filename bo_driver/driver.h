@@ -9,6 +9,7 @@
 // before it: a replayed study makes the same suggestions. No input or output, no clock; one thread.
 #pragma once
 
+#include <functional>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -16,6 +17,7 @@
 #include <string_view>
 #include <vector>
 
+#include "bo_driver/prior.h"
 #include "bo_driver/search_space.h"
 
 namespace mixrec::bo_driver {
@@ -34,6 +36,11 @@ struct DriverOptions {
   int initial = 0;                  // points before the surrogate; 0 = InitialPoints(...)
   bool serial_and_parallel = true;  // all serial and all parallel are the first two points
   std::vector<Point> baselines;     // further points to evaluate first
+  // Of an earlier study: its best three are tried after the baselines, and the surrogate speaks as
+  // soon as there are results.
+  std::vector<PriorEvaluation> prior;
+  // Whether a point may be tried at all, a constraint known beforehand; null: all may.
+  std::function<bool(const Point&)> feasible;
 };
 
 // Size of the initial design: 10, or a third of a budget under 30; at least `groups`, and at least
@@ -43,7 +50,7 @@ int InitialPoints(const SearchSpace& space, const DriverOptions& options);
 struct Suggestion {
   int number = 0;
   Point point;
-  std::string source;  // "baseline", "random", "pr", "local" or "climb"
+  std::string source;  // "baseline", "prior", "random", "pr", "local" or "climb"
   // Log expected improvement in units of the standardised objective; NaN without a surrogate.
   double acquisition = std::numeric_limits<double>::quiet_NaN();
 };
@@ -78,10 +85,14 @@ class Driver {
   Driver& operator=(Driver&&) noexcept;
   ~Driver();
 
-  // The next point, never one that was suggested before; nullopt when the whole space has been.
+  // The next point, never one that was suggested before nor an infeasible one; nullopt when the
+  // whole space has been.
   std::optional<Suggestion> Ask();
+  // Whether Ask would have a point.
+  bool exhausted() const;
   // Records a suggestion that an earlier process made (same effect as the Ask that made it, but for
-  // the search of the acquisition). Numbers are consecutive.
+  // the search of the acquisition), or that somebody else makes: a point may be repeated so.
+  // Numbers are consecutive.
   void Replay(const Suggestion& suggestion);
   // The result of a suggestion. Higher is better; must be finite.
   void Tell(int number, double value);

@@ -23,12 +23,14 @@ Point Mutation(const SearchSpace& space, const Point& point, RandomStream& strea
   return mutated;
 }
 
-// Sorted and without repetitions or taken points, so that the order never depends on chance.
-std::vector<Point> Untaken(std::vector<Point> points, const std::set<Point>& taken) {
+// Sorted and without repetitions or points that are not open, so that the order never depends on
+// chance.
+std::vector<Point> Open(const AcquisitionProblem& problem, std::vector<Point> points) {
+  for (Point& point : points) point = problem.space->Canonical(std::move(point));
   std::sort(points.begin(), points.end());
   points.erase(std::unique(points.begin(), points.end()), points.end());
   points.erase(std::remove_if(points.begin(), points.end(),
-                              [&](const Point& point) { return taken.count(point) > 0; }),
+                              [&](const Point& point) { return !problem.IsOpen(point); }),
                points.end());
   return points;
 }
@@ -46,7 +48,7 @@ Candidate Climb(const AcquisitionProblem& problem, std::vector<Candidate> active
     std::vector<size_t> ends;
     for (const Candidate& climber : active) {
       for (Point& neighbour : problem.space->Neighbours(climber.point)) {
-        if (problem.taken->count(neighbour) == 0) neighbours.push_back(std::move(neighbour));
+        if (problem.IsOpen(neighbour)) neighbours.push_back(std::move(neighbour));
       }
       ends.push_back(neighbours.size());
     }
@@ -77,7 +79,7 @@ Candidate LocalSearch(const AcquisitionProblem& problem, RandomStream stream) {
     }
   }
   for (int i = 0; i < kRandomPoints; ++i) points.push_back(problem.space->Random(stream));
-  points = Untaken(std::move(points), *problem.taken);
+  points = Open(problem, std::move(points));
   if (points.empty()) return {};
   const Eigen::VectorXd values = (*problem.acquisition)(points);
   std::vector<Candidate> starts;

@@ -145,7 +145,7 @@ VectorXd Gradient(const AcquisitionProblem& problem, const Distribution& distrib
     const Point& point = points[static_cast<size_t>(begin + s)];
     const double weight = (own[s] - restart->baseline) / (deviation * options.samples);
     distribution.AddScore(point, theta, weight, &gradient);
-    if (own[s] > restart->best.acquisition && problem.taken->count(point) == 0) {
+    if (own[s] > restart->best.acquisition && problem.IsOpen(point)) {
       restart->best = {point, own[s]};
     }
   }

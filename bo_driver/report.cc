@@ -8,6 +8,7 @@
 #include "bo_driver/report_figures.h"
 #include "bo_driver/study_definition.h"
 #include "common/file.h"
+#include "scheduler/lease.h"
 
 namespace mixrec::bo_driver {
 namespace {
@@ -49,7 +50,7 @@ std::string Key(const char* color, const char* text) {
 }
 
 std::string Seconds(const TrialRecord& trial) {
-  const std::optional<double> seconds = trial.Number(kSecondsAttribute);
+  const std::optional<double> seconds = trial.Number(scheduler::kSecondsAttribute);
   return seconds ? StrFormat("%.1f", *seconds) : "";
 }
 
@@ -97,7 +98,7 @@ std::string FailedTrials(const StudyRecord& study) {
     if (trial.state != TrialState::kFailed) continue;
     rows += StrFormat("<tr><td class=\"number\">%d</td><td><code>%s</code></td><td>%s</td></tr>\n",
                       trial.number, Escaped(trial.Text(kBitsAttribute)),
-                      Escaped(trial.Text(kReasonAttribute)));
+                      Escaped(trial.Text(scheduler::kReasonAttribute)));
   }
   if (rows.empty()) return "";
   return StrCat("<h2>Failed trials</h2>\n<div class=\"scroll\"><table><tr><th>trial</th>",

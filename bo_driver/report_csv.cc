@@ -2,6 +2,7 @@
 
 #include "bo_driver/report.h"
 #include "bo_driver/study_definition.h"
+#include "scheduler/lease.h"
 
 namespace mixrec::bo_driver {
 namespace {
@@ -29,9 +30,9 @@ std::string TrialsCsv(const scheduler::StudyRecord& study) {
   for (const scheduler::TrialRecord& trial : study.trials) {
     csv += StrCat(
         trial.number, ",", scheduler::TrialStateName(trial.state), ",", Field(trial.value), ",",
-        Field(trial.Number(kSecondsAttribute)), ",", Field(trial.Text(kSourceAttribute)), ",",
+        Field(trial.Number(scheduler::kSecondsAttribute)), ",", Field(trial.Text(kSourceAttribute)), ",",
         Field(trial.Number(kAcquisitionAttribute)), ",", Field(trial.Text(kBitsAttribute)), ",",
-        trial.started, ",", trial.completed, ",", Field(trial.Text(kReasonAttribute)), "\n");
+        trial.started, ",", trial.completed, ",", Field(trial.Text(scheduler::kReasonAttribute)), "\n");
   }
   return csv;
 }

@@ -7,6 +7,7 @@
 
 #include "bo_driver/study_definition.h"
 #include "model/architecture.h"
+#include "scheduler/lease.h"
 
 namespace mixrec::bo_driver {
 namespace {
@@ -117,7 +118,7 @@ std::string Dots(const scheduler::StudyRecord& study, const Axes& axes) {
       svg += StrFormat(
           "<path class=\"failed\" d=\"M%.1f %.1fl8 8m0 -8l-8 8\"><title>trial %d failed: "
           "%s</title></path>\n",
-          x - 4, y - 4, trial.number, Escaped(trial.Text(kReasonAttribute)));
+          x - 4, y - 4, trial.number, Escaped(trial.Text(scheduler::kReasonAttribute)));
     }
   }
   return svg;

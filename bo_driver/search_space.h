@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "common/random.h"
@@ -29,13 +31,20 @@ struct SearchSpace {
   int bits = 0;            // layer-major, as in model/architecture.h
   int bits_per_layer = 3;  // bits % bits_per_layer == 0
   std::vector<Ordinal> ordinals;
+  // The one point that stands for all that mean the same (some bits may say nothing at some levels
+  // of an ordinal). Idempotent; null: every point stands for itself.
+  std::function<Point(Point)> canonical = nullptr;
 
+  Point Canonical(Point point) const {
+    return canonical ? canonical(std::move(point)) : std::move(point);
+  }
   int dimensions() const { return bits + static_cast<int>(ordinals.size()); }
   int layers() const { return bits / bits_per_layer; }
   int levels(int dimension) const;
   // The surrogate's coordinate of a level, in [0, 1].
   double Coordinate(int dimension, int level) const;
-  // Number of points, as a double (2^72 does not fit an integer).
+  // Number of points, as a double (2^72 does not fit an integer); those that mean the same count
+  // each.
   double size() const;
 
   bool Contains(const Point& point) const;

@@ -1,13 +1,12 @@
 #include "bo_driver/study_definition.h"
 
-#include <absl/strings/str_format.h>
+#include <absl/strings/str_split.h>
 
 #include <algorithm>
 #include <cmath>
-#include <iterator>
 #include <utility>
 
-#include "model/architecture.h"
+#include "bo_driver/prior.h"
 
 namespace mixrec::bo_driver {
 namespace {
@@ -15,9 +14,6 @@ namespace {
 using nlohmann::json;
 using scheduler::StudyRecord;
 using scheduler::TrialRecord;
-
-constexpr const char* kSiteNames[] = {"causal", "context", "recommendation"};
-static_assert(std::size(kSiteNames) == model::kSitesPerLayer);
 
 // {"a": {"b": 1}} as {"a.b": "1"}, so that differences name one value each.
 std::map<std::string, std::string> Flatten(const json& definition) {
@@ -32,6 +28,33 @@ std::map<std::string, std::string> Flatten(const json& definition) {
     }
   }
   return flat;
+}
+
+absl::StatusOr<std::vector<Dimension>> DimensionsOf(const json& definition) {
+  std::string text;
+  for (const json& line : definition.value("space", json::array())) {
+    text += StrCat(line.get<std::string>(), "\n");
+  }
+  return ParseDimensions(text, "the study's space");
+}
+
+// Whether every point of `before` lies in `now`, under the same bits.
+bool HasGrown(const std::vector<Dimension>& before, const std::vector<Dimension>& now) {
+  if (before.size() != now.size()) return false;
+  for (size_t i = 0; i < before.size(); ++i) {
+    const auto &a = before[i].values, &b = now[i].values;
+    if (before[i].name != now[i].name || !std::includes(b.begin(), b.end(), a.begin(), a.end())) {
+      return false;
+    }
+    if (before[i].name == kReplaceEvery && a.front() != b.front()) return false;
+  }
+  return true;
+}
+
+bool MayTakeSpaceOf(const json& wanted, const json& stored) {
+  if (!wanted.contains("space") || !stored.contains("space")) return false;
+  const auto before = DimensionsOf(stored), now = DimensionsOf(wanted);
+  return before.ok() && now.ok() && HasGrown(*before, *now);
 }
 
 // An ask or a tell.
@@ -64,24 +87,46 @@ absl::StatusOr<DriverOptions> StoredDriverOptions(const StudyRecord& study,
     MIXREC_ASSIGN_OR_RETURN(Point point, space.Parse(text.get<std::string>()));
     options.baselines.push_back(std::move(point));
   }
+  const auto prior = study.attributes.find(kPriorAttribute);
+  if (prior != study.attributes.end()) {
+    MIXREC_ASSIGN_OR_RETURN(options.prior, PriorFromJson(space, prior->second));
+  }
   return options;
+}
+
+// Called for every trial, before its suggestion is replayed.
+using Visitor =
+    std::function<absl::Status(Driver* driver, const TrialRecord& trial, const Point& point)>;
+
+absl::StatusOr<Driver> Replay(const StudyRecord& study, std::function<bool(const Point&)> feasible,
+                              const Visitor& ask) {
+  try {
+    MIXREC_ASSIGN_OR_RETURN(const ArchitectureDomain domain, StoredDomain(study));
+    MIXREC_ASSIGN_OR_RETURN(DriverOptions options, StoredDriverOptions(study, domain.space()));
+    options.feasible = std::move(feasible);
+    Driver driver(domain.space(), options);
+    for (const Event& event : EventsOf(study)) {
+      const TrialRecord& trial = *event.trial;
+      if (event.created) {
+        MIXREC_ASSIGN_OR_RETURN(const Point point, PointOf(domain, trial));
+        MIXREC_RETURN_IF_ERROR(ask(&driver, trial, point));
+      } else if (trial.value && std::isfinite(*trial.value)) {
+        driver.Tell(trial.number, *trial.value);
+      } else {
+        driver.TellFailure(trial.number);
+      }
+    }
+    return driver;
+  } catch (const std::exception& error) {  // a missing or mistyped field of the definition
+    return DataError("the journal's attribute \"", kDefinitionAttribute,
+                     "\" is not one of a MixRec study: ", error.what());
+  }
 }
 
 }  // namespace
 
-SearchSpace ArchitectureSpace(int layers) {
-  return SearchSpace{layers * model::kSitesPerLayer, model::kSitesPerLayer, {}};
-}
-
-std::vector<scheduler::TrialParameter> ArchitectureParameters(const std::string& bits) {
-  std::vector<scheduler::TrialParameter> parameters;
-  for (size_t i = 0; i < bits.size(); ++i) {
-    parameters.push_back({absl::StrFormat("layer%02d.%s", i / model::kSitesPerLayer,
-                                          kSiteNames[i % model::kSitesPerLayer]),
-                          {"serial", "parallel"},
-                          bits[i] == '1' ? 1 : 0});
-  }
-  return parameters;
+ArchitectureDomain DomainOf(const StudyOptions& options) {
+  return ArchitectureDomain(options.layers, options.dimensions);
 }
 
 absl::StatusOr<DriverOptions> DriverOptionsOf(const StudyOptions& options) {
@@ -89,18 +134,28 @@ absl::StatusOr<DriverOptions> DriverOptionsOf(const StudyOptions& options) {
     return UsageError("a search needs one DAMoE layer or more, found ", options.layers);
   }
   if (options.trials < 1) return UsageError("--trials=", options.trials, ": expected 1 or more");
+  for (const Dimension& dimension : options.dimensions) {
+    if (dimension.name == kReplaceEvery && dimension.values.back() > options.layers) {
+      return UsageError("replace_every up to ", dimension.values.back(), " leaves no DAMoE layer ",
+                        "in a backbone of ", options.layers, " layers");
+    }
+  }
   DriverOptions driver;
   driver.method = options.method;
   driver.seed = options.seed;
   driver.budget = options.trials;
   driver.groups = std::max(options.groups, 1);
   driver.initial = options.initial;
-  const SearchSpace space = ArchitectureSpace(options.layers);
+  const ArchitectureDomain domain = DomainOf(options);
   for (const std::string& text : options.baselines) {
-    MIXREC_ASSIGN_OR_RETURN(Point point, space.Parse(text));
+    MIXREC_ASSIGN_OR_RETURN(Point point, domain.space().Parse(text));
     driver.baselines.push_back(std::move(point));
   }
-  driver.initial = InitialPoints(space, driver);
+  if (options.feasible) {
+    driver.feasible = [domain, feasible = options.feasible](const Point& point) {
+      return feasible(domain.Architecture(point), domain.Values(point));
+    };
+  }
   return driver;
 }
 
@@ -108,15 +163,22 @@ json Definition(const StudyOptions& options, const DriverOptions& driver_options
   json definition = {{"layers", options.layers},
                      {"seed", options.seed},
                      {"method", std::string(MethodName(options.method))},
-                     {"initial", driver_options.initial},
+                     {"initial", InitialPoints(DomainOf(options).space(), driver_options)},
                      {"baselines", options.baselines},
                      {"settings", json::object()}};
   for (const auto& [key, value] : options.settings) definition["settings"][key] = value;
+  for (const Dimension& dimension : options.dimensions) {
+    definition["space"].push_back(DimensionLine(dimension));
+  }
+  if (options.early_stop != EarlyStopRule::kNone) {
+    definition["early_stop"] = std::string(EarlyStopRuleName(options.early_stop));
+  }
   return definition;
 }
 
 std::string DefinitionDifferences(const json& stored, const json& wanted) {
-  const std::map<std::string, std::string> before = Flatten(stored), now = Flatten(wanted);
+  std::map<std::string, std::string> before = Flatten(stored), now = Flatten(wanted);
+  if (MayTakeSpaceOf(wanted, stored)) before["space"] = now["space"];
   std::string differences;
   for (const auto& [key, value] : before) {
     const auto found = now.find(key);
@@ -133,34 +195,105 @@ std::string DefinitionDifferences(const json& stored, const json& wanted) {
   return differences;
 }
 
-absl::StatusOr<Driver> ReplayStudy(const StudyRecord& study) {
-  try {
-    const json& definition = study.attributes.at(kDefinitionAttribute);
-    const SearchSpace space = ArchitectureSpace(definition.at("layers").get<int>());
-    MIXREC_ASSIGN_OR_RETURN(const DriverOptions options, StoredDriverOptions(study, space));
-    Driver driver(space, options);
-    for (const Event& event : EventsOf(study)) {
-      const TrialRecord& trial = *event.trial;
-      if (!event.created) {
-        if (trial.value && std::isfinite(*trial.value)) {
-          driver.Tell(trial.number, *trial.value);
-        } else {
-          driver.TellFailure(trial.number);
-        }
-        continue;
-      }
-      const auto point = space.Parse(trial.Text(kBitsAttribute));
-      if (!point.ok()) {
-        return DataError("trial ", trial.number, " of the journal has no valid attribute \"",
-                         kBitsAttribute, "\": ", std::string(point.status().message()));
-      }
-      driver.Replay({trial.number, *point, trial.Text(kSourceAttribute)});
-    }
-    return driver;
-  } catch (const std::exception& error) {  // a missing or mistyped field of the definition
-    return DataError("the journal's attribute \"", kDefinitionAttribute,
-                     "\" is not one of a MixRec study: ", error.what());
+absl::Status DefineStudy(const StudyOptions& options, scheduler::Journal* journal) {
+  MIXREC_ASSIGN_OR_RETURN(DriverOptions driver_options, DriverOptionsOf(options));
+  const SearchSpace space = DomainOf(options).space();
+  const auto& attributes = journal->study().attributes;
+  const auto stored = attributes.find(kDefinitionAttribute);
+  const bool is_new = stored == attributes.end();
+  if (is_new && !journal->study().trials.empty()) {
+    return DataError(journal->path(), ": has trials, but is not a study of MixRec");
   }
+  json prior;
+  if (is_new && !options.warm_start.empty()) {
+    MIXREC_ASSIGN_OR_RETURN(const StudyRecord earlier,
+                            scheduler::ReadJournal(options.warm_start + "/study.journal"));
+    MIXREC_ASSIGN_OR_RETURN(driver_options.prior, PriorOf(earlier, space, options.defaults));
+    prior = PriorToJson(space, driver_options.prior);
+  }
+  json wanted = Definition(options, driver_options);
+  if (is_new) {
+    if (!journal->study().created) {
+      MIXREC_RETURN_IF_ERROR(journal->CreateStudy(options.name, /*maximise=*/true));
+    }
+    if (!prior.is_null()) {
+      MIXREC_RETURN_IF_ERROR(journal->SetStudyAttribute(kPriorAttribute, prior));
+    }
+    return journal->SetStudyAttribute(kDefinitionAttribute, wanted);
+  }
+  // The size of the initial design follows from the budget, which may change: it stays.
+  if (options.initial <= 0 && stored->second.contains("initial")) {
+    wanted["initial"] = stored->second["initial"];
+  }
+  const std::string differences = DefinitionDifferences(stored->second, wanted);
+  if (!differences.empty()) {
+    return UsageError(journal->path(), ": this study was begun with other options:", differences,
+                      "\nuse the same options, or another --out folder (--warm_start takes over ",
+                      "what this one has found)");
+  }
+  if (wanted == stored->second) return absl::OkStatus();
+  return journal->SetStudyAttribute(kDefinitionAttribute, wanted);  // the space has grown
+}
+
+absl::StatusOr<ArchitectureDomain> StoredDomain(const StudyRecord& study) {
+  const auto definition = study.attributes.find(kDefinitionAttribute);
+  if (definition == study.attributes.end() || !definition->second.is_object() ||
+      !definition->second.contains("layers")) {
+    return DataError("the journal has no attribute \"", kDefinitionAttribute,
+                     "\" of a MixRec study");
+  }
+  MIXREC_ASSIGN_OR_RETURN(std::vector<Dimension> dimensions, DimensionsOf(definition->second));
+  return ArchitectureDomain(definition->second["layers"].get<int>(), std::move(dimensions));
+}
+
+absl::StatusOr<Point> PointOf(const ArchitectureDomain& domain, const TrialRecord& trial) {
+  const bool plain = domain.dimensions().empty();
+  std::string text = trial.Text(plain ? kBitsAttribute : kPointAttribute);
+  for (const Dimension& dimension : domain.dimensions()) {
+    const double value = trial.Number(dimension.name).value_or(-1);
+    const auto level = std::find(dimension.values.begin(), dimension.values.end(), value) -
+                       dimension.values.begin();
+    text += StrCat(",", level);
+  }
+  absl::StatusOr<Point> point = domain.space().Parse(text);
+  if (point.ok()) return point;
+  return DataError("trial ", trial.number, " of the journal has no valid attribute \"",
+                   plain ? kBitsAttribute : kPointAttribute,
+                   "\": ", std::string(point.status().message()));
+}
+
+absl::StatusOr<Driver> ReplayStudy(const StudyRecord& study,
+                                   std::function<bool(const Point&)> feasible) {
+  return Replay(study, std::move(feasible),
+                [](Driver* driver, const TrialRecord& trial, const Point& point) {
+                  driver->Replay({trial.number, point, trial.Text(kSourceAttribute)});
+                  return absl::OkStatus();
+                });
+}
+
+absl::StatusOr<std::string> CheckSuggestions(const StudyRecord& study) {
+  std::string difference;
+  const auto ask = [&](Driver* driver, const TrialRecord& trial, const Point& point) {
+    const std::string source = trial.Text(kSourceAttribute);
+    if (source == kReplicateSource || !difference.empty()) {
+      driver->Replay({trial.number, point, source});
+      return absl::OkStatus();
+    }
+    const std::optional<Suggestion> suggestion = driver->Ask();
+    if (!suggestion || suggestion->point != point || suggestion->source != source) {
+      difference = StrCat(
+          "trial ", trial.number, " is ", driver->space().Text(point), " (", source, "), now ",
+          suggestion
+              ? StrCat(driver->space().Text(suggestion->point), " (", suggestion->source, ")")
+              : "nothing",
+          " is suggested");
+      return UsageError(difference);
+    }
+    return absl::OkStatus();
+  };
+  const absl::StatusOr<Driver> driver = Replay(study, nullptr, ask);
+  if (!driver.ok() && difference.empty()) return driver.status();
+  return difference;
 }
 
 }  // namespace mixrec::bo_driver

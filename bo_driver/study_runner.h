@@ -12,24 +12,13 @@
 #include <vector>
 
 #include "bo_driver/driver.h"
+#include "bo_driver/study_definition.h"
+#include "bo_driver/study_results.h"
+#include "bo_driver/study_strategy.h"
 #include "common/status.h"
 #include "scheduler/journal.h"
 
 namespace mixrec::bo_driver {
-
-struct StudyOptions {
-  std::string name = "mixrec";
-  int layers = 0;   // DAMoE layers; 3 bits each
-  int trials = 30;  // finished trials in total, over all restarts; failed ones do not count
-  uint64_t seed = 1;
-  Method method = Method::kAuto;
-  int initial = 0;  // see DriverOptions; frozen when the study is created
-  int groups = 1;
-  std::vector<std::string> baselines;  // architectures to try first, after all serial and parallel
-  // Whatever else defines the objective (data hash, backbone hash, epochs, fraction ...): compared
-  // when the study is opened again, stored as attributes of the study, shown in the report.
-  std::map<std::string, std::string> settings;
-};
 
 // A trial to evaluate.
 struct Trial {
@@ -38,16 +27,7 @@ struct Trial {
   std::string source;                 // "baseline", "random", "pr", "local" or "climb"
   std::optional<double> acquisition;  // log expected improvement, when a surrogate chose it
   bool again = false;                 // was running when an earlier process ended
-};
-
-// A finished trial, as the table of the best shows it.
-struct TrialResult {
-  int number = 0;
-  std::string bits;
-  std::string source;
-  double value = 0;
-  double seconds = 0;
-  std::optional<double> acquisition;
+  TrialWork work;
 };
 
 class Study {
@@ -63,12 +43,14 @@ class Study {
   // The next trial, journalled as running before it is returned. nullopt when the budget is
   // finished, or when the space is (exhausted() tells). FailureError when most trials fail.
   absl::StatusOr<std::optional<Trial>> NextTrial();
-  absl::Status ReportIntermediate(int number, int epoch, double value);
+  // A score after an epoch. Whether the trial goes on: a hopeless one has been journalled as pruned
+  // and has neither Finish nor Fail to come. An epoch that is there already changes nothing.
+  absl::StatusOr<bool> ReportIntermediate(int number, int epoch, double value);
   // `value` must be finite; a non-finite one counts as Fail.
   absl::Status Finish(int number, double value, double seconds);
   absl::Status Fail(int number, const std::string& reason);
 
-  int finished() const;  // complete trials
+  int finished() const;  // complete and pruned trials, without replicates
   int failed() const;
   bool exhausted() const;                   // every architecture has been tried
   std::optional<TrialResult> best() const;  // best observed score

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "common/log.h"
 
@@ -11,6 +12,9 @@ namespace {
 
 constexpr double kFailureNoise = 0.5;  // extra variance of the value that stands for a failure
 constexpr int kFreshStartEvery = 5;
+// Extra variance of what an earlier study found: it was another objective. It grows with the number
+// of own results, which are what counts in the end.
+constexpr double kPriorNoise = 0.5, kPriorNoisePerResult = 0.05;
 // All serial and all parallel lie half the space away from every other point, in the one direction
 // in which all effects add up. Taken at its word, a stationary kernel would let these two pin the
 // sum of all effects; so in spaces where they are that far they count for little (docs/search.md).
@@ -25,7 +29,8 @@ bool IsFarCorner(const Point& point, int bits) {
 
 }  // namespace
 
-Surrogate::Surrogate(const SearchSpace& space) {
+Surrogate::Surrogate(const SearchSpace& space, std::vector<PriorEvaluation> prior)
+    : prior_(std::move(prior)) {
   processes_.emplace_back(space, KernelKind::kHamming);
   if (space.layers() >= 3) processes_.emplace_back(space, KernelKind::kWindows);
 }
@@ -51,10 +56,10 @@ bool Surrogate::Fit(const std::vector<Evaluation>& evaluations) {
   best_ = (best - mean_) / deviation_;
 
   Observations observations;
-  const Eigen::Index n = static_cast<Eigen::Index>(evaluations.size());
+  const Eigen::Index n = static_cast<Eigen::Index>(evaluations.size() + prior_.size());
   observations.values.resize(n);
   observations.extra_noise = Eigen::VectorXd::Zero(n);
-  for (Eigen::Index i = 0; i < n; ++i) {
+  for (Eigen::Index i = 0; i < static_cast<Eigen::Index>(evaluations.size()); ++i) {
     const Evaluation& evaluation = evaluations[static_cast<size_t>(i)];
     observations.points.push_back(evaluation.point);
     observations.values[i] = (evaluation.value.value_or(worst) - mean_) / deviation_;
@@ -62,6 +67,12 @@ bool Surrogate::Fit(const std::vector<Evaluation>& evaluations) {
     if (IsFarCorner(evaluation.point, processes_[0].kernel().space().bits)) {
       observations.extra_noise[i] += kCornerNoise;
     }
+  }
+  for (size_t i = 0; i < prior_.size(); ++i) {
+    const Eigen::Index at = static_cast<Eigen::Index>(evaluations.size() + i);
+    observations.points.push_back(prior_[i].point);
+    observations.values[at] = prior_[i].standardised;
+    observations.extra_noise[at] = kPriorNoise + kPriorNoisePerResult * count;
   }
   const bool fresh_start = fits_++ % kFreshStartEvery == 0;
   bool any = false;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "bo_driver/gaussian_process.h"
+#include "bo_driver/prior.h"
 
 namespace mixrec::bo_driver {
 
@@ -17,7 +18,8 @@ struct Evaluation {
 
 class Surrogate {
  public:
-  explicit Surrogate(const SearchSpace& space);
+  // `prior` counts as observations with more noise, and less the more is known of this study.
+  explicit Surrogate(const SearchSpace& space, std::vector<PriorEvaluation> prior = {});
 
   // Refits to all evaluations (two successful ones or more), warm from the previous fit; every
   // fifth fit also from the prior's mode. All bits equal counts as a noisy evaluation in spaces of
@@ -34,6 +36,7 @@ class Surrogate {
  private:
   GaussianProcess& chosen() { return processes_[chosen_]; }
 
+  std::vector<PriorEvaluation> prior_;
   std::vector<GaussianProcess> processes_;
   size_t chosen_ = 0;
   int fits_ = 0;

@@ -91,8 +91,10 @@ absl::Status Search(const Invocation& invocation, Materials* materials, RunFolde
                             RunFolder::Open(TrialRequest(invocation, *materials, trial, folder)));
     absl::Status reported;
     const auto on_epoch = [&](int epoch, double mrr) {
-      if (std::isfinite(mrr)) reported = study.ReportIntermediate(trial.number, epoch, mrr);
-      return reported.ok();
+      if (!std::isfinite(mrr)) return true;
+      const absl::StatusOr<bool> goes_on = study.ReportIntermediate(trial.number, epoch, mrr);
+      reported = goes_on.status();
+      return goes_on.ok() && *goes_on;
     };
     const auto outcome = objective.Evaluate(trial.number, trial.bits, on_epoch);
     MIXREC_RETURN_IF_ERROR(trial_run.Close(outcome.status()));

@@ -175,6 +175,8 @@ absl::Status Scheduler::Renew(const GroupReport& report, const HeldTrial& held, 
       before.incarnation != report.group.incarnation) {
     return absl::OkStatus();
   }
+  // A report from before a restart of the scheduler may come late, when the group has others.
+  if (LeaseCounts()[report.group.name] >= report.group.slots) return absl::OkStatus();
   Lease lease = before;
   lease.group = before.last;
   lease.last.clear();
