@@ -28,11 +28,12 @@ std::string TrialsCsv(const scheduler::StudyRecord& study) {
   std::string csv =
       "number,state,value,seconds,source,acquisition,architecture,started,completed,reason\n";
   for (const scheduler::TrialRecord& trial : study.trials) {
-    csv += StrCat(
-        trial.number, ",", scheduler::TrialStateName(trial.state), ",", Field(trial.value), ",",
-        Field(trial.Number(scheduler::kSecondsAttribute)), ",", Field(trial.Text(kSourceAttribute)), ",",
-        Field(trial.Number(kAcquisitionAttribute)), ",", Field(trial.Text(kBitsAttribute)), ",",
-        trial.started, ",", trial.completed, ",", Field(trial.Text(scheduler::kReasonAttribute)), "\n");
+    csv +=
+        StrCat(trial.number, ",", scheduler::TrialStateName(trial.state), ",", Field(trial.value),
+               ",", Field(trial.Number(scheduler::kSecondsAttribute)), ",",
+               Field(trial.Text(kSourceAttribute)), ",", Field(trial.Number(kAcquisitionAttribute)),
+               ",", Field(trial.Text(kBitsAttribute)), ",", trial.started, ",", trial.completed,
+               ",", Field(trial.Text(scheduler::kReasonAttribute)), "\n");
   }
   return csv;
 }
