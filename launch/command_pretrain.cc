@@ -49,7 +49,7 @@ absl::StatusOr<Texts> MakeTexts(const data::Dataset& dataset) {
   } else {
     texts.language = texts.sentences;
   }
-  MIXREC_ASSIGN_OR_RETURN(const std::vector<std::string> extra, ReadExtraText());
+  MIXREC_ASSIGN_OR_RETURN(const std::vector<std::string> extra, ExtraTexts());
   texts.sentences.insert(texts.sentences.end(), extra.begin(), extra.end());
   texts.language.insert(texts.language.end(), extra.begin(), extra.end());
   return texts;

@@ -90,7 +90,8 @@ class Table {
   }
 
   absl::Status Conclude(const TableResult& result) {
-    out_ << "\n" << Markdown(result) << "\ntable: " << FLAGS_out << "/table.html, table.md, "
+    out_ << "\n"
+         << Markdown(result) << "\ntable: " << FLAGS_out << "/table.html, table.md, "
          << "table.tsv, table.jsonl" << std::endl;
     size_t unfinished = 0;
     for (const SystemResult& system : result.systems) unfinished += system.unfinished.size();

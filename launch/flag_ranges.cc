@@ -61,7 +61,6 @@ std::map<std::string_view, FlagRange> Ranges() {
       {"dead_seconds", Positive()},
       {"orphan_seconds", AtLeast(0)},
       {"shards", AtLeast(1)},
-      {"sockets", AtLeast(1)},
       {"rounds", AtLeast(1)},
       {"problem", OneOf({"nk2", "nk4", "arch", "contam"})},
       {"warmup_fraction", Share(false)},
@@ -81,8 +80,9 @@ std::map<std::string_view, FlagRange> Ranges() {
   };
   for (std::string_view name :
        {"seed", "threads", "simulate_preemption", "heads", "ffn", "n_cl", "clip_norm",
-        "weight_decay", "max_neighbours", "distill_weight", "distill_contrast", "lambda_align",
-        "lambda_cl", "lambda_cf", "instance", "epochs", "staleness", "sampled_softmax"}) {
+        "weight_decay", "max_neighbours", "description_pieces", "distill_weight",
+        "distill_contrast", "lambda_align", "lambda_cl", "lambda_cf", "instance", "epochs",
+        "staleness", "sampled_softmax"}) {
     ranges[name] = AtLeast(0);
   }
   for (std::string_view name : {"keep_last",

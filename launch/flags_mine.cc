@@ -27,6 +27,10 @@ DEFINE_string(text_fields, "",
 DEFINE_string(extra_text, "",
               "Files with one more text a line, separated by commas, for --vectors_out and "
               "pre-training");
+DEFINE_int64(
+    description_pieces, 0,
+    "Pieces of at most 22 words of an item's --description_field that become texts of their "
+    "own, as those of --extra_text do; at most so many an item");
 
 DEFINE_string(distill, "",
               "Distil a BERT sentence encoder while pre-training: the file that `mixrec mine "

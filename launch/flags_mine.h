@@ -14,6 +14,7 @@ DECLARE_string(vectors_out);
 DECLARE_string(description_field);
 DECLARE_string(text_fields);
 DECLARE_string(extra_text);
+DECLARE_int64(description_pieces);
 DECLARE_string(distill);
 DECLARE_bool(distill_words);
 DECLARE_int64(distill_sequences);

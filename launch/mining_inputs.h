@@ -10,8 +10,9 @@
 
 namespace mixrec::launch {
 
-// The lines of the files of --extra_text that are not blank, invalid UTF-8 repaired.
-absl::StatusOr<std::vector<std::string>> ReadExtraText();
+// The lines of the files of --extra_text that are not blank, invalid UTF-8 repaired; then the
+// pieces of items' descriptions, --description_pieces of each.
+absl::StatusOr<std::vector<std::string>> ExtraTexts();
 
 // The items' sentences with their longer forms, then the extra texts.
 absl::StatusOr<std::vector<mining::DistillationText>> DistillationTexts(

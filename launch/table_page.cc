@@ -36,8 +36,8 @@ td.best { font-weight: 700; } li b { color: var(--bad); }
 constexpr double kLeft = 190, kRight = 30, kWidth = 860, kRowHeight = 26, kTop = 26;
 
 std::string Escape(const std::string& text) {
-  return absl::StrReplaceAll(
-      text, {{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}, {"\"", "&quot;"}});
+  return absl::StrReplaceAll(text,
+                             {{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}, {"\"", "&quot;"}});
 }
 
 struct Range {
@@ -105,13 +105,14 @@ class Figure {
                        X(value), y);
     }
     if (spread->deviation > 0) {
-      svg += StrFormat("<line class=\"%s\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>",
-                       color, X(spread->mean - spread->deviation),
-                       X(spread->mean + spread->deviation), y, y);
+      svg +=
+          StrFormat("<line class=\"%s\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>", color,
+                    X(spread->mean - spread->deviation), X(spread->mean + spread->deviation), y, y);
     }
-    return svg + StrFormat("<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"4\"><title>%s</title>"
-                           "</circle>\n",
-                           color, X(spread->mean), y, Cell(*spread));
+    return svg + StrFormat(
+                     "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"4\"><title>%s</title>"
+                     "</circle>\n",
+                     color, X(spread->mean), y, Cell(*spread));
   }
 
   const TableResult& table_;
@@ -131,8 +132,8 @@ double Best(const TableResult& table, const char* key, const char* metric) {
 std::string Rows(const TableResult& table) {
   std::string html;
   for (const SystemResult& system : table.systems) {
-    html += StrFormat("<tr><td>%s</td><td>%s</td><td class=\"number\">%d</td>",
-                      Escape(system.name), Escape(system.title), system.seeds.size());
+    html += StrFormat("<tr><td>%s</td><td>%s</td><td class=\"number\">%d</td>", Escape(system.name),
+                      Escape(system.title), system.seeds.size());
     for (const char* key : {"test kept", "test masked", "validation kept"}) {
       for (const char* metric : {"NDCG@10", "Recall@10", "MRR"}) {
         const Spread* spread = Find(system, key, metric);
@@ -150,8 +151,8 @@ std::string Unfinished(const TableResult& table) {
   std::string items;
   for (const SystemResult& system : table.systems) {
     for (const auto& [seed, reason] : system.unfinished) {
-      items += StrFormat("<li><b>%s, seed %d</b>: %s</li>\n", Escape(system.name), seed,
-                         Escape(reason));
+      items +=
+          StrFormat("<li><b>%s, seed %d</b>: %s</li>\n", Escape(system.name), seed, Escape(reason));
     }
   }
   return items.empty() ? "" : "<h2>Rows without a result</h2>\n<ul>\n" + items + "</ul>\n";
@@ -167,9 +168,8 @@ std::string Page(const TableResult& table) {
   std::string html = StrCat(
       "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>", name,
       ": systems compared</title>\n<meta name=\"viewport\" content=\"width=device-width\">\n",
-      "<style>", kStyle, "</style></head><body>\n<h1>", name, ", backbone ",
-      Escape(table.backbone), "</h1>\n<p class=\"note\">Protocol: ", Escape(ProtocolLine(table)),
-      ".</p>\n");
+      "<style>", kStyle, "</style></head><body>\n<h1>", name, ", backbone ", Escape(table.backbone),
+      "</h1>\n<p class=\"note\">Protocol: ", Escape(ProtocolLine(table)), ".</p>\n");
   if (!table.protocol.is_null()) {
     html += StrCat("<h2>Test NDCG@10</h2>\n<p class=\"note\">", key("kept", "seen items kept"),
                    key("masked", "seen items masked"),

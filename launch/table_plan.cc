@@ -132,8 +132,7 @@ absl::StatusOr<TablePlan> MakeTablePlan(const Invocation& invocation) {
   const auto searched = [](const TableRow& row) {
     return ValueOf(row.flags, "architecture") == kSearched;
   };
-  plan.searches =
-      FLAGS_study.empty() && std::any_of(plan.rows.begin(), plan.rows.end(), searched);
+  plan.searches = FLAGS_study.empty() && std::any_of(plan.rows.begin(), plan.rows.end(), searched);
   plan.study = FLAGS_study.empty() ? StrCat(FLAGS_out, "/search") : FLAGS_study;
   if (!FLAGS_study.empty()) MIXREC_RETURN_IF_ERROR(SearchedArchitecture(plan).status());
   return plan;

@@ -33,10 +33,10 @@ struct TableRow {
 struct TablePlan {
   std::vector<TableSystem> systems;
   std::vector<TableRow> rows;
-  bool searches = false;         // some system asks for a searched architecture and --study is empty
-  FlagValues machine;            // --device, --precision, --threads, --log_level of every command
-  FlagValues search;             // flags of `mixrec search`, but for --out
-  std::string study;             // the folder whose best.flags count
+  bool searches = false;  // some system asks for a searched architecture and --study is empty
+  FlagValues machine;     // --device, --precision, --threads, --log_level of every command
+  FlagValues search;      // flags of `mixrec search`, but for --out
+  std::string study;      // the folder whose best.flags count
 };
 
 // From the flags of `mixrec table`. With --study the searched architecture is known already.

@@ -6,8 +6,8 @@
 namespace mixrec::launch {
 namespace {
 
-constexpr const char* kMetrics[] = {"NDCG@10", "Recall@10", "MRR", "NDCG@5",
-                                    "Recall@5", "NDCG@20",  "Recall@20"};
+constexpr const char* kMetrics[] = {"NDCG@10",  "Recall@10", "MRR",      "NDCG@5",
+                                    "Recall@5", "NDCG@20",   "Recall@20"};
 
 std::string Short(double value) {
   const std::string text = absl::StrFormat("%.4f", value);
@@ -107,16 +107,17 @@ std::string JsonLines(const TableResult& table) {
       const size_t blank = key.find(' ');
       Json& place = metrics[key.substr(0, blank)][key.substr(blank + 1)];
       for (const auto& [metric, spread] : spreads) {
-        place[metric] = {{"mean", spread.mean}, {"sd", spread.deviation}, {"values", spread.values}};
+        place[metric] = {
+            {"mean", spread.mean}, {"sd", spread.deviation}, {"values", spread.values}};
       }
     }
     Json unfinished = Json::array();
     for (const auto& [seed, reason] : system.unfinished) {
       unfinished.push_back({{"seed", seed}, {"reason", reason}});
     }
-    const Json line{{"system", system.name},   {"title", system.title},
-                    {"seeds", system.seeds},   {"best_epoch", system.best_epoch.values},
-                    {"metrics", metrics},      {"unfinished", unfinished},
+    const Json line{{"system", system.name},     {"title", system.title},
+                    {"seeds", system.seeds},     {"best_epoch", system.best_epoch.values},
+                    {"metrics", metrics},        {"unfinished", unfinished},
                     {"protocol", table.protocol}};
     text += StrCat(line.dump(), "\n");
   }

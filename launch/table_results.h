@@ -41,7 +41,7 @@ Spread SpreadOf(std::vector<double> values);
 
 struct SystemResult {
   std::string name, title;
-  std::vector<int64_t> seeds;                     // finished
+  std::vector<int64_t> seeds;                               // finished
   std::vector<std::pair<int64_t, std::string>> unfinished;  // seed, reason
   // By "validation kept", "test masked", ... and the metric's name.
   std::map<std::string, std::map<std::string, Spread>> metrics;

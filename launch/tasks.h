@@ -23,7 +23,7 @@ struct Task {
 struct TaskOptions {
   int jobs = 1;                      // tasks at the same time
   std::vector<std::string> devices;  // CUDA_VISIBLE_DEVICES of the slots in turn; empty: as it is
-  double grace_seconds = 120;        // for a command to save after a stop request; then it is killed
+  double grace_seconds = 120;  // for a command to save after a stop request; then it is killed
 };
 
 // How a task ended: OK; StoppedError when a command ended with code 75; otherwise a status of the

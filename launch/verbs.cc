@@ -98,7 +98,7 @@ Verb Pretrain() {
           "weights, with --shape of a published size.",
           {{"Data",
             {"data", "tokenizer", "item_fields", "title_field", "min_item_interactions",
-             "text_fields", "extra_text"}},
+             "text_fields", "extra_text", "description_pieces"}},
            {"Language model", {"hidden", "layers", "heads", "ffn", "context", "shape", "dtype"}},
            {"Optimisation",
             {"epochs", "batch", "lr", "weight_decay", "clip_norm", "dropout", "offset_probability",
@@ -127,7 +127,7 @@ Verb Mine() {
           "what `mixrec pretrain --distill=FILE` needs instead of an encoder.",
           {{"Data",
             {"data", "item_fields", "title_field", "min_item_interactions", "description_field",
-             "extra_text"}},
+             "extra_text", "description_pieces"}},
            {"Mining",
             {"bert", "bert_tokens", "mf_dim", "mf_iterations", "top_fraction", "max_neighbours",
              "seed"}},
@@ -275,8 +275,8 @@ Verb BenchPs() {
       "the parameter server's traffic beside plain libzmq's, its softmax beside sgemm",
       "Starts workers and shards on this host, in turns with processes that move the same bytes "
       "by libzmq alone; a JSON line for each traffic, for the softmax and for an idle shard.",
-      {{"Measurement", {"seconds", "rounds"}}, {"Machine", {"device", "threads", "log_level"}}},
-      {{"seconds", "0.5"}, {"device", "cpu"}, {"threads", "1"}, {"log_level", "error"}}};
+      {{"Measurement", {"seconds", "rounds"}}, {"Machine", {"threads", "log_level"}}},
+      {{"seconds", "0.5"}, {"threads", "1"}, {"log_level", "error"}}};
 }
 
 Verb Ps() {
@@ -286,7 +286,7 @@ Verb Ps() {
           "Starts the shard processes of this host and starts them again when they die. Prints a "
           "line when they are ready, then a JSON line at every change. Ctrl-C ends all. Several "
           "hosts, keys and failures: docs/servers.md.",
-          {{"Servers", {"listen", "shards", "sockets", "replicas", "state", "join", "spawn"}},
+          {{"Servers", {"listen", "shards", "replicas", "state", "join", "spawn"}},
            {"Security", {"key_file", "insecure"}},
            {"Failures", {"heartbeat_seconds", "dead_seconds", "orphan_seconds"}},
            {"Machine", {"device", "threads", "log_level"}},

@@ -15,7 +15,6 @@
 
 #include "common/status.h"
 #include "net/actor.h"
-#include "net/buffer_pool.h"
 #include "ps/caller.h"
 #include "ps/protocol.h"
 #include "ps/session.h"
@@ -95,7 +94,6 @@ class Client : public net::Actor {
 
   ClientOptions options_;
   Caller caller_;
-  net::BufferPool results_;  // memory of pulled rows
   std::map<std::string, TableSpec> tables_;
   // The step that this process began with: what a restored table has at least. -1: none yet.
   int64_t first_step_ = -1;

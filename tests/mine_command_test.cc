@@ -4,6 +4,7 @@
 
 #include <sstream>
 
+#include "absl/strings/str_split.h"
 #include "common/file.h"
 #include "data/mined_hard_samples.h"
 #include "launch/commands.h"
@@ -85,6 +86,35 @@ TEST_F(MineCommand, PretrainingTakesTheVectorsOrTheEncoder) {
       Type(With(pretrain, {"--out=" + Path("lm"), "--distill=" + Path("vectors"), "--hidden=16"}));
   EXPECT_EQ(other_width.code, kExitUsage);
   EXPECT_THAT(other_width.err, HasSubstr("--distill_words=false"));
+}
+
+TEST_F(MineCommand, PiecesOfDescriptionsBecomeTextsOfTheirOwnForBothCommands) {
+  const std::string path = Path("toy/toy.item");
+  std::string described;
+  for (absl::string_view line : absl::StrSplit(*ReadFile(path), '\n', absl::SkipEmpty())) {
+    const bool head = described.empty();
+    described += StrCat(line,
+                        head ? "\tdescription:token_seq"
+                             : StrCat("\tOne word. Item number ", described.size(),
+                                      " of the toy catalogue. Made of the very best steel."),
+                        "\n");
+  }
+  ASSERT_TRUE(WriteFileAtomic(path, described).ok());
+  ASSERT_EQ(Mine({"--vectors_out=" + Path("plain"), "--min_item_interactions=1"}).code, 0);
+  const Outcome mined = Mine(
+      {"--vectors_out=" + Path("pieces"), "--min_item_interactions=1", "--description_pieces=2"});
+  ASSERT_EQ(mined.code, 0) << mined.err;
+  EXPECT_THAT(mined.out, HasSubstr("pieces: 79 texts"));  // 39 items, their numbers, the steel
+  const Words pretrain = {
+      "pretrain",   "--tokenizer=train:300", "--hidden=8",          "--layers=1",
+      "--epochs=1", "--distill_sequences=4", "--out=" + Path("lm"), "--description_pieces=2"};
+  const Outcome without = Type(With(pretrain, {"--distill=" + Path("plain")}));
+  EXPECT_EQ(without.code, kExitData);
+  const Outcome with = Type(With(pretrain, {"--distill=" + Path("pieces")}));
+  EXPECT_EQ(with.code, 0) << with.err;
+  EXPECT_EQ(
+      Mine({"--vectors_out=" + Path("x"), "--description_field=", "--description_pieces=1"}).code,
+      kExitUsage);
 }
 
 TEST_F(MineCommand, TrainingDrawsFromTheSetsAndKeepsToThem) {

@@ -97,8 +97,7 @@ TEST_F(TableEndToEnd, AStoppedTableGoesOnToTheTableOfAnUnbrokenOne) {
   // The searched architecture is that of the study, and another table may use the same study.
   const std::string bits = Row("whole", "mixrec/seed-1")["flags"]["architecture"];
   EXPECT_THAT(ReadFile(At("whole/search/best.flags")).value(), HasSubstr(bits));
-  const Outcome again =
-      Mixrec(Table("mixrec:1", "again", StrCat("--study=", At("whole/search"))));
+  const Outcome again = Mixrec(Table("mixrec:1", "again", StrCat("--study=", At("whole/search"))));
   ASSERT_EQ(again.code, 0) << again.out;
   EXPECT_FALSE(PathExists(At("again/search")));
   EXPECT_EQ(Row("again", "mixrec/seed-1")["evaluations"],

@@ -17,11 +17,11 @@ using ::testing::Not;
 using Json = nlohmann::json;
 
 Json Evaluation(const char* split, const char* seen, double ndcg, int64_t candidates = 40) {
-  return {{"split", split},
-          {"metrics", {{"NDCG@10", ndcg}, {"Recall@10", 2 * ndcg}, {"MRR", ndcg / 2}}},
-          {"protocol",
-           {{"split", "leave-one-out"}, {"candidates", candidates}, {"seen_items", seen}}},
-          {"users", 60}};
+  return {
+      {"split", split},
+      {"metrics", {{"NDCG@10", ndcg}, {"Recall@10", 2 * ndcg}, {"MRR", ndcg / 2}}},
+      {"protocol", {{"split", "leave-one-out"}, {"candidates", candidates}, {"seen_items", seen}}},
+      {"users", 60}};
 }
 
 RowRecord Finished(double ndcg, int64_t candidates = 40) {
@@ -67,8 +67,7 @@ TEST(Spread, IsTheSampleStandardDeviation) {
 }
 
 TEST(Table, HoldsMeansBothMaskingsAndTheProtocol) {
-  const TableResult table =
-      Collect(Plan(), {Finished(.10), Finished(.12), Finished(.2)}).value();
+  const TableResult table = Collect(Plan(), {Finished(.10), Finished(.12), Finished(.2)}).value();
   EXPECT_DOUBLE_EQ(Find(table.systems[0], "test kept", "NDCG@10")->mean, .11);
   EXPECT_DOUBLE_EQ(Find(table.systems[0], "test masked", "NDCG@10")->mean, .12);
   EXPECT_THAT(table.systems[0].seeds, ElementsAre(1, 2));
