@@ -53,11 +53,16 @@ absl::StatusOr<Json> MeasureRow(const PsBenchOptions& options, const Row& row) {
   session.optimizer = row.optimizer;
   session.replicas = row.replicas;
   session.threads = options.threads;
-  std::vector<TrafficResult> ours, zmq;
+  session.device = options.device;
+  std::vector<TrafficResult> ours, zmq, unread;
   for (int round = 0; round < options.rounds; ++round) {
     if (row.ceiling) {
-      MIXREC_ASSIGN_OR_RETURN(TrafficResult result, MeasureZmq(session.traffic));
-      zmq.push_back(result);
+      MIXREC_ASSIGN_OR_RETURN(const TrafficResult plain,
+                              MeasureZmq(session.traffic, Ceiling::kDelivered));
+      zmq.push_back(plain);
+      MIXREC_ASSIGN_OR_RETURN(const TrafficResult least,
+                              MeasureZmq(session.traffic, Ceiling::kUnread));
+      unread.push_back(least);
     }
     MIXREC_ASSIGN_OR_RETURN(TrafficResult result, MeasureSession(session));
     ours.push_back(result);
@@ -68,18 +73,23 @@ absl::StatusOr<Json> MeasureRow(const PsBenchOptions& options, const Row& row) {
             {"processes", StrCat(row.processes, "+", row.processes)},
             {"optimizer", row.optimizer == ps::Optimizer::kSgd ? "sgd" : "adamw"},
             {"replicas", row.replicas},
+            {"device", options.device.str()},
             {"gb_per_s", Rounded(rate, 1e4)},
             {"ratio_to_zmq", nullptr}};
   if (row.ceiling) {
     const double ceiling = MedianOf(zmq, &TrafficResult::gb_per_s);
     line["ratio_to_zmq"] = Rounded(rate / ceiling, 1e3);
     line["zmq_gb_per_s"] = Rounded(ceiling, 1e4);
+    const double most = MedianOf(unread, &TrafficResult::gb_per_s);
+    line["ratio_to_zmq_unread"] = Rounded(rate / most, 1e3);
+    line["zmq_unread_gb_per_s"] = Rounded(most, 1e4);
   }
   line["p50_us"] = Rounded(MedianOf(ours, &TrafficResult::p50_us), 10);
   line["p99_us"] = Rounded(MedianOf(ours, &TrafficResult::p99_us), 10);
   line["cpu_us_per_request"] = Rounded(MedianOf(ours, &TrafficResult::cpu_us), 10);
   if (row.ceiling) {
     line["zmq_cpu_us_per_request"] = Rounded(MedianOf(zmq, &TrafficResult::cpu_us), 10);
+    line["zmq_unread_cpu_us_per_request"] = Rounded(MedianOf(unread, &TrafficResult::cpu_us), 10);
   }
   return line;
 }
@@ -112,12 +122,14 @@ std::vector<Row> RowsOf(const PsBenchOptions& options) {
 absl::StatusOr<Json> MeasureSoftmaxRow(const PsBenchOptions& options) {
   SoftmaxBenchOptions softmax;
   softmax.threads = options.threads;
+  softmax.device = options.device;
   softmax.seconds = options.seconds * 2 * options.rounds;
   MIXREC_ASSIGN_OR_RETURN(const SoftmaxResult result, MeasureSoftmax(softmax));
   return Json{{"op", "softmax"},
               {"shape", StrCat(softmax.states, "x", softmax.width, "x", softmax.items)},
               {"processes", "1+1"},
               {"optimizer", "adamw"},
+              {"device", options.device.str()},
               {"threads", softmax.threads},
               {"gflop_per_s", Rounded(result.gflops, 10)},
               {"ratio_to_matmul", Rounded(result.gflops / result.local_gflops, 1e3)},

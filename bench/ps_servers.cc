@@ -1,5 +1,6 @@
 #include "bench/ps_servers.h"
 
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 
 #include <utility>
@@ -34,11 +35,11 @@ absl::StatusOr<std::string> Endpoint(Child* child) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<PsServers>> PsServers::Start(int shards, int replicas, int threads) {
+absl::StatusOr<std::unique_ptr<PsServers>> PsServers::Start(const PsServersOptions& options) {
   std::unique_ptr<PsServers> servers(new PsServers);
   ps::AuthorityOptions authority;
-  authority.shards = shards;
-  authority.replicas = replicas;
+  authority.shards = options.shards;
+  authority.replicas = options.replicas;
   MIXREC_ASSIGN_OR_RETURN(servers->authority_, Child::Start([&](Speaker* parent) {
                             Serve(parent, [&](const std::string&) {
                               return std::make_unique<ps::Authority>(authority);
@@ -46,12 +47,16 @@ absl::StatusOr<std::unique_ptr<PsServers>> PsServers::Start(int shards, int repl
                           }));
   MIXREC_ASSIGN_OR_RETURN(const std::string endpoint, Endpoint(servers->authority_.get()));
   servers->address_ = endpoint.substr(std::string(kScheme).size());
-  for (int k = 0; k < shards * (1 + replicas); ++k) {
+  for (int k = 0; k < options.shards * (1 + options.replicas); ++k) {
     ps::ShardOptions shard;
     shard.incarnation = static_cast<uint64_t>(k + 1);
     shard.authority = endpoint;
+    shard.device = options.device;
     MIXREC_ASSIGN_OR_RETURN(auto child, Child::Start([&](Speaker* parent) {
-                              at::set_num_threads(threads);
+                              if (options.device.is_cuda() && !at::hasCUDA()) {
+                                return parent->Say("--device=cuda: no CUDA GPU was found");
+                              }
+                              at::set_num_threads(options.threads);
                               Serve(parent, [&](const std::string& own) {
                                 shard.endpoint = own;
                                 return std::make_unique<ps::Shard>(shard);

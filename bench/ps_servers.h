@@ -2,6 +2,8 @@
 // loopback port.
 #pragma once
 
+#include <c10/core/Device.h>
+
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,11 +13,17 @@
 
 namespace mixrec::bench {
 
+struct PsServersOptions {
+  int shards = 1, replicas = 0;
+  int threads = 1;  // of a shard's computations
+  at::Device device = at::kCPU;
+};
+
 // Processes end when it is destroyed.
 class PsServers {
  public:
-  // `threads`: of a shard's computations. Waits until all listen.
-  static absl::StatusOr<std::unique_ptr<PsServers>> Start(int shards, int replicas, int threads);
+  // Waits until all listen.
+  static absl::StatusOr<std::unique_ptr<PsServers>> Start(const PsServersOptions& options);
 
   const std::string& address() const { return address_; }  // host:port of the authority
   // Processor time of all shard processes so far.

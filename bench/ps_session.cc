@@ -149,8 +149,8 @@ absl::Status AwaitReady(Child* worker) {
 
 absl::StatusOr<TrafficResult> MeasureSession(const SessionTrafficOptions& options) {
   const TrafficOptions& traffic = options.traffic;
-  MIXREC_ASSIGN_OR_RETURN(auto servers,
-                          PsServers::Start(traffic.servers, options.replicas, options.threads));
+  MIXREC_ASSIGN_OR_RETURN(auto servers, PsServers::Start({traffic.servers, options.replicas,
+                                                          options.threads, options.device}));
   std::vector<std::unique_ptr<Child>> workers;
   for (int rank = 0; rank < traffic.workers; ++rank) {
     MIXREC_ASSIGN_OR_RETURN(auto worker, StartWorker(options, servers->address(), rank));
@@ -166,7 +166,7 @@ absl::StatusOr<TrafficResult> MeasureSession(const SessionTrafficOptions& option
 
 absl::StatusOr<double> MeasureIdle(double seconds) {
   SessionTrafficOptions options;
-  MIXREC_ASSIGN_OR_RETURN(auto servers, PsServers::Start(1, 0, 1));
+  MIXREC_ASSIGN_OR_RETURN(auto servers, PsServers::Start({}));
   options.traffic.seconds = 0.1;
   MIXREC_ASSIGN_OR_RETURN(auto worker, StartWorker(options, servers->address(), 0));
   MIXREC_RETURN_IF_ERROR(AwaitReady(worker.get()));

@@ -2,6 +2,8 @@
 // shards in theirs.
 #pragma once
 
+#include <c10/core/Device.h>
+
 #include "bench/ps_traffic.h"
 #include "common/status.h"
 #include "ps/protocol.h"
@@ -14,7 +16,8 @@ struct SessionTrafficOptions {
   int replicas = 0;
   // The rows of a request are drawn from a table so many times as large.
   int64_t table_factor = 2;
-  int threads = 1;  // of a shard's computations
+  int threads = 1;               // of a shard's computations
+  at::Device device = at::kCPU;  // of the shards
 };
 
 // Each request is one batch: a pull of distinct rows of a table, a push of their gradients, or

@@ -53,16 +53,17 @@ std::vector<double> TimeCalls(double seconds, Call call) {
 class LocalProducts {
  public:
   explicit LocalProducts(const SoftmaxBenchOptions& options)
-      : states_(at::randn({options.states, options.width})),
-        weight_(at::randn({options.items, options.width})),
-        logits_(at::empty({options.states, options.items})),
-        numerators_(at::empty({options.states, options.width})),
-        gradient_(at::empty({options.items, options.width})) {}
+      : states_(at::randn({options.states, options.width}, options.device)),
+        weight_(at::randn({options.items, options.width}, options.device)),
+        logits_(at::empty({options.states, options.items}, options.device)),
+        numerators_(at::empty({options.states, options.width}, options.device)),
+        gradient_(at::empty({options.items, options.width}, options.device)) {}
 
   void operator()() {
     at::mm_out(logits_, states_, weight_.t());
     at::mm_out(numerators_, logits_, weight_);
     at::mm_out(gradient_, logits_.t(), states_);
+    if (gradient_.is_cuda()) gradient_[0][0].item();  // waits for the device
   }
 
  private:
@@ -141,7 +142,8 @@ absl::StatusOr<Json> MeasureTurns(const SoftmaxBenchOptions& options, const PsSe
 }  // namespace
 
 absl::StatusOr<SoftmaxResult> MeasureSoftmax(const SoftmaxBenchOptions& options) {
-  MIXREC_ASSIGN_OR_RETURN(const auto servers, PsServers::Start(1, 0, options.threads));
+  MIXREC_ASSIGN_OR_RETURN(const auto servers,
+                          PsServers::Start({1, 0, options.threads, options.device}));
   MIXREC_ASSIGN_OR_RETURN(
       const auto worker, Child::Start([&](Speaker* parent) {
         const auto report = MeasureTurns(options, *servers);

@@ -1,6 +1,8 @@
 // The parameter server's softmax beside the machine's matrix product.
 #pragma once
 
+#include <c10/core/Device.h>
+
 #include <cstdint>
 
 #include "common/status.h"
@@ -10,6 +12,7 @@ namespace mixrec::bench {
 struct SoftmaxBenchOptions {
   int64_t states = 1024, width = 768, items = 12000;  // N, D, I
   int threads = 1;                                    // of the shard, and of the local product
+  at::Device device = at::kCPU;                       // likewise
   double seconds = 1;
 };
 

@@ -15,7 +15,7 @@ enum class Traffic { kPull, kPush, kPullPush };
 
 // One request moves `rows` x `width` floats, and back as many with kPullPush, spread evenly over
 // the servers, in messages of at most `message_bytes` of floats (one row at least), of which
-// `window_bytes` may be under way to and from each server.
+// `window_bytes` of pulls and as many of pushes may be under way with each server.
 struct TrafficOptions {
   Traffic traffic = Traffic::kPull;
   int64_t rows = 2048, width = 64;

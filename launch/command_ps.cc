@@ -14,9 +14,9 @@
 #include "launch/ps_processes.h"
 #include "launch/ps_state.h"
 #include "launch/ps_supervisor.h"
+#include "launch/shard_sockets.h"
 #include "net/endpoint.h"
 #include "net/zmq_transport.h"
-#include "ps/shard.h"
 
 namespace mixrec::launch {
 namespace {
@@ -63,10 +63,7 @@ absl::Status ServeShard() {
   MIXREC_ASSIGN_OR_RETURN(const Compute compute, SetUpCompute());
   MIXREC_ASSIGN_OR_RETURN(net::ZmqOptions transport, TransportOfFlags());
   transport.listen = FLAGS_listen;
-  MIXREC_ASSIGN_OR_RETURN(const std::unique_ptr<net::ZmqLoop> loop,
-                          net::ZmqLoop::Create(transport));
   ps::ShardOptions options;
-  options.endpoint = loop->endpoint();
   options.incarnation = static_cast<uint64_t>(FLAGS_incarnation);
   options.authority = FLAGS_authority;
   options.heartbeat = Micros(FLAGS_heartbeat_seconds);
@@ -74,9 +71,7 @@ absl::Status ServeShard() {
   if (compute.device.is_cuda()) {
     options.device = at::Device(at::kCUDA, static_cast<at::DeviceIndex>(FLAGS_gpu));
   }
-  ps::Shard shard(options);
-  loop->Run(&shard);
-  return absl::OkStatus();
+  return ServeShards(transport, options, static_cast<int>(FLAGS_sockets));
 }
 
 // --- their parent ---
@@ -86,16 +81,18 @@ std::vector<std::string> ShardArguments(const std::string& authority, const std:
   const int64_t threads =
       FLAGS_threads > 0 ? FLAGS_threads
                         : static_cast<int64_t>(std::max(1u, std::thread::hardware_concurrency()));
-  std::vector<std::string> words{"ps",
-                                 StrCat("--authority=", authority),
-                                 StrCat("--listen=", AddressOf(HostOf(listen)), ":0"),
-                                 StrCat("--parent=", outlive ? 0 : ::getpid()),
-                                 StrCat("--threads=", std::max<int64_t>(1, threads / count)),
-                                 StrCat("--device=", FLAGS_device),
-                                 StrCat("--heartbeat_seconds=", FLAGS_heartbeat_seconds),
-                                 StrCat("--dead_seconds=", FLAGS_dead_seconds),
-                                 StrCat("--orphan_seconds=", FLAGS_orphan_seconds),
-                                 StrCat("--log_level=", FLAGS_log_level)};
+  std::vector<std::string> words{
+      "ps",
+      StrCat("--authority=", authority),
+      StrCat("--listen=", AddressOf(HostOf(listen)), ":0"),
+      StrCat("--parent=", outlive ? 0 : ::getpid()),
+      StrCat("--sockets=", FLAGS_sockets),
+      StrCat("--threads=", std::max<int64_t>(1, threads / (count * FLAGS_sockets))),
+      StrCat("--device=", FLAGS_device),
+      StrCat("--heartbeat_seconds=", FLAGS_heartbeat_seconds),
+      StrCat("--dead_seconds=", FLAGS_dead_seconds),
+      StrCat("--orphan_seconds=", FLAGS_orphan_seconds),
+      StrCat("--log_level=", FLAGS_log_level)};
   if (!FLAGS_key_file.empty()) words.push_back(StrCat("--key_file=", FLAGS_key_file));
   if (FLAGS_insecure) words.emplace_back("--insecure");
   return words;
@@ -140,6 +137,17 @@ absl::Status CheckState(const PsState& state) {
                     "; repeat the old flags, or name a new file");
 }
 
+absl::StatusOr<int> ProcessesOfAllShards() {
+  const int64_t places = FLAGS_shards * (1 + FLAGS_replicas);
+  const int64_t processes = (places + FLAGS_sockets - 1) / FLAGS_sockets;
+  if (FLAGS_sockets > FLAGS_shards) {
+    return UsageError("--sockets=", FLAGS_sockets,
+                      " of a process are more than --shards=", FLAGS_shards,
+                      "; a process holds one copy of a shard at most");
+  }
+  return static_cast<int>(processes);
+}
+
 absl::Status Lead(const Invocation& invocation) {
   MIXREC_ASSIGN_OR_RETURN(const std::string listen, EndpointToListen());
   if (!FLAGS_state.empty() && AddressOf(listen).substr(AddressOf(HostOf(listen)).size()) == ":0") {
@@ -160,7 +168,7 @@ absl::Status Lead(const Invocation& invocation) {
   options.address = AddressOf(loop->endpoint());
   options.poll = Poll();
   options.out = invocation.out;
-  const int all = static_cast<int>(FLAGS_shards * (1 + FLAGS_replicas));
+  MIXREC_ASSIGN_OR_RETURN(const int all, ProcessesOfAllShards());
   const int count = FLAGS_spawn < 0 ? all : static_cast<int>(FLAGS_spawn);
   std::unique_ptr<PsState> state;
   ShardProcessOptions starting =

@@ -61,6 +61,7 @@ std::map<std::string_view, FlagRange> Ranges() {
       {"dead_seconds", Positive()},
       {"orphan_seconds", AtLeast(0)},
       {"shards", AtLeast(1)},
+      {"sockets", AtLeast(1)},
       {"rounds", AtLeast(1)},
       {"problem", OneOf({"nk2", "nk4", "arch", "contam"})},
       {"warmup_fraction", Share(false)},

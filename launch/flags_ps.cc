@@ -5,6 +5,7 @@ DEFINE_string(listen, "127.0.0.1:7077",
               "host:port where workers and shard processes reach the authority; shards listen on "
               "the same host. Port 0: any free one");
 DEFINE_int64(shards, 1, "Shards that the tables are cut into");
+DEFINE_int64(sockets, 1, "Sockets of a shard process, each with a shard and a thread of its own");
 DEFINE_int64(replicas, 0, "Backups of each shard: 0 or 1");
 DEFINE_string(key_file, "",
               "File with the key that servers and workers share (made with mode 0600 if missing); "

@@ -5,6 +5,7 @@
 
 DECLARE_string(listen);
 DECLARE_int64(shards);
+DECLARE_int64(sockets);
 DECLARE_int64(replicas);
 DECLARE_string(key_file);
 DECLARE_bool(insecure);

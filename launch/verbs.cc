@@ -275,8 +275,8 @@ Verb BenchPs() {
       "the parameter server's traffic beside plain libzmq's, its softmax beside sgemm",
       "Starts workers and shards on this host, in turns with processes that move the same bytes "
       "by libzmq alone; a JSON line for each traffic, for the softmax and for an idle shard.",
-      {{"Measurement", {"seconds", "rounds"}}, {"Machine", {"threads", "log_level"}}},
-      {{"seconds", "0.5"}, {"threads", "1"}, {"log_level", "error"}}};
+      {{"Measurement", {"seconds", "rounds"}}, {"Machine", {"device", "threads", "log_level"}}},
+      {{"seconds", "0.5"}, {"device", "cpu"}, {"threads", "1"}, {"log_level", "error"}}};
 }
 
 Verb Ps() {
@@ -286,7 +286,7 @@ Verb Ps() {
           "Starts the shard processes of this host and starts them again when they die. Prints a "
           "line when they are ready, then a JSON line at every change. Ctrl-C ends all. Several "
           "hosts, keys and failures: docs/servers.md.",
-          {{"Servers", {"listen", "shards", "replicas", "state", "join", "spawn"}},
+          {{"Servers", {"listen", "shards", "sockets", "replicas", "state", "join", "spawn"}},
            {"Security", {"key_file", "insecure"}},
            {"Failures", {"heartbeat_seconds", "dead_seconds", "orphan_seconds"}},
            {"Machine", {"device", "threads", "log_level"}},

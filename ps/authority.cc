@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "common/log.h"
 #include "ps/codec.h"
@@ -14,6 +15,21 @@ using Json = nlohmann::ordered_json;
 bool Exists(const Replica& replica) { return !replica.endpoint.empty(); }
 
 std::string HostOf(const std::string& endpoint) { return endpoint.substr(0, endpoint.rfind(':')); }
+
+bool OnOneHost(const Replica& a, const Replica& b) {
+  return HostOf(a.endpoint) == HostOf(b.endpoint);
+}
+
+// Shards of one process share its incarnation.
+bool InOneProcess(const Replica& a, const Replica& b) {
+  return OnOneHost(a, b) && a.incarnation == b.incarnation;
+}
+
+int64_t CountLike(const std::vector<Replica>& replicas, const Replica& one,
+                  bool (*are_alike)(const Replica&, const Replica&)) {
+  return std::count_if(replicas.begin(), replicas.end(),
+                       [&](const Replica& other) { return are_alike(one, other); });
+}
 
 }  // namespace
 
@@ -60,18 +76,25 @@ bool Authority::IsAlive(const Replica& replica) const {
   return found != members_.end() && found->second.incarnation == replica.incarnation;
 }
 
-Replica Authority::Spare(const ShardMap& map, const std::string& apart_from) const {
-  Replica same_host;
+Replica Authority::Spare(const ShardMap& map, const Replica& apart_from) const {
+  std::vector<Replica> unused;
   for (const auto& [endpoint, member] : members_) {
     const Replica replica{endpoint, member.incarnation};
     const bool used = std::any_of(map.slots.begin(), map.slots.end(), [&](const ShardSlot& slot) {
       return slot.primary == replica || slot.backup == replica || slot.learner == replica;
     });
-    if (used) continue;
-    if (HostOf(endpoint) != HostOf(apart_from)) return replica;
-    if (!Exists(same_host)) same_host = replica;
+    if (!used) unused.push_back(replica);
   }
-  return same_host;
+  const auto merit = [&](const Replica& replica) {
+    return std::make_tuple(!OnOneHost(replica, apart_from), CountLike(unused, replica, OnOneHost),
+                           CountLike(unused, replica, InOneProcess));
+  };
+  Replica best;
+  for (const Replica& replica : unused) {
+    if (Exists(apart_from) && InOneProcess(replica, apart_from)) continue;
+    if (!Exists(best) || merit(replica) > merit(best)) best = replica;
+  }
+  return best;
 }
 
 void Authority::Decide(net::Outbox* out) {
@@ -104,21 +127,22 @@ void Authority::Decide(net::Outbox* out) {
   }
 }
 
-// The first map: once there is somebody for every place.
+// The first map: once there is somebody for every place, with replicas apart from each other.
 void Authority::Form(ShardMap* map) {
-  const auto wanted = static_cast<size_t>(options_.shards * (1 + options_.replicas));
-  if (members_.size() < wanted) return;
-  map->slots.resize(static_cast<size_t>(options_.shards));
-  map->version = 1;
-  for (size_t index = 0; index < map->slots.size(); ++index) {
-    ShardSlot& slot = map->slots[index];
+  ShardMap first;
+  first.version = 1;
+  first.slots.resize(static_cast<size_t>(options_.shards));
+  for (size_t index = 0; index < first.slots.size(); ++index) {
+    ShardSlot& slot = first.slots[index];
     slot.epoch = slot.lineage = 1;
     slot.buckets = EvenBuckets(static_cast<int64_t>(index), options_.shards);
-    slot.primary = Spare(*map);
+    slot.primary = Spare(first);
+    if (!Exists(slot.primary)) return;
+    if (options_.replicas == 0) continue;
+    slot.backup = Spare(first, slot.primary);
+    if (!Exists(slot.backup)) return;
   }
-  for (ShardSlot& slot : map->slots) {
-    if (options_.replicas > 0) slot.backup = Spare(*map, slot.primary.endpoint);
-  }
+  *map = std::move(first);
 }
 
 void Authority::Repair(size_t index, ShardMap* map) {
@@ -150,7 +174,7 @@ void Authority::Repair(size_t index, ShardMap* map) {
   }
   const bool wants_learner = options_.replicas > 0 && IsAlive(slot.primary) &&
                              !Exists(slot.backup) && !Exists(slot.learner);
-  if (wants_learner) slot.learner = Spare(*map, slot.primary.endpoint);
+  if (wants_learner) slot.learner = Spare(*map, slot.primary);
   if (slot.primary == before.primary && slot.backup == before.backup &&
       slot.learner == before.learner) {
     return;

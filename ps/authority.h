@@ -55,9 +55,10 @@ class Authority : public net::Actor {
   void Form(ShardMap* map);
   void Repair(size_t index, ShardMap* map);
   bool IsAlive(const Replica& replica) const;
-  // A member that no slot names, on another host than `apart_from` if there is one; empty when
-  // there is none.
-  Replica Spare(const ShardMap& map, const std::string& apart_from = "") const;
+  // A member that no slot names, in another process than `apart_from` and if possible on another
+  // host; empty when there is none. Where most places are free comes first, so that pairs of
+  // replicas are found as long as there are any.
+  Replica Spare(const ShardMap& map, const Replica& apart_from = {}) const;
   void SendMap(const net::Peer& to, const Envelope& request, net::Outbox* out) const;
   void Report(const std::string& text) const;
 

@@ -4,6 +4,7 @@
 
 #include "common/log.h"
 #include "ps/codec.h"
+#include "ps/requests.h"
 
 namespace mixrec::ps {
 namespace {
@@ -28,10 +29,12 @@ void Caller::Call(int slot, Body body, size_t answer_bytes, std::string what, On
   CHECK(slot >= 0 && slot < shards());
   Lane& lane = lanes_[static_cast<size_t>(slot)];
   Request request;
+  request.flow = IsEffect(body) ? kEffects : kReads;
   request.bytes = BytesOf(body) + answer_bytes;
   request.body = std::move(body);
   request.what = std::move(what);
   request.done = std::move(done);
+  lane.waiting[request.flow].push_back(lane.next);
   lane.requests.emplace(lane.next++, std::move(request));
 }
 
@@ -54,7 +57,7 @@ void Caller::Receive(const Wire& wire, net::Outbox* out) {
   if (envelope.slot < 0 || envelope.slot >= shards()) return;
   Lane& lane = lanes_[static_cast<size_t>(envelope.slot)];
   const auto found = lane.requests.find(envelope.request);
-  if (found == lane.requests.end() || envelope.request >= lane.first_waiting) return;
+  if (found == lane.requests.end() || !found->second.in_flight) return;
   Request& request = found->second;
   request.heard = out->now();
   request.text = envelope.text;
@@ -86,7 +89,8 @@ void Caller::Receive(const Wire& wire, net::Outbox* out) {
 void Caller::Finish(int slot, uint64_t number, absl::StatusOr<Wire> answer) {
   Lane& lane = lanes_[static_cast<size_t>(slot)];
   const auto found = lane.requests.find(number);
-  if (number < lane.first_waiting) lane.in_flight_bytes -= found->second.bytes;
+  CHECK(found != lane.requests.end() && found->second.in_flight);
+  lane.in_flight_bytes[found->second.flow] -= found->second.bytes;
   const OnAnswer done = std::move(found->second.done);
   lane.requests.erase(found);
   done(std::move(answer));
@@ -130,28 +134,41 @@ void Caller::AskForMap(net::Outbox* out) {
 void Caller::Send(net::Outbox* out) {
   for (int slot = 0; slot < shards(); ++slot) {
     FailOverdue(slot, out->now());
-    SendLane(slot, out);
+    SendAgain(slot, out);
+    SendWaiting(slot, out);
   }
   if (wants_map_) AskForMap(out);
 }
 
-void Caller::SendLane(int slot, net::Outbox* out) {
-  Lane& lane = lanes_[static_cast<size_t>(slot)];
-  for (auto& [number, request] : lane.requests) {
-    if (number >= lane.first_waiting) {
-      const bool fits = lane.in_flight_bytes == 0 ||
-                        lane.in_flight_bytes + request.bytes <= options_.window_bytes;
-      if (!fits) break;
-      lane.first_waiting = number + 1;
-      lane.in_flight_bytes += request.bytes;
-    } else if (!request.again && out->now() < request.sent + options_.retry) {
-      out->WakeAt(request.sent + options_.retry);
-      continue;
-    } else if (!request.again) {
-      wants_map_ = true;  // whoever was asked may be gone
+// What is in flight, and due.
+void Caller::SendAgain(int slot, net::Outbox* out) {
+  for (auto& [number, request] : lanes_[static_cast<size_t>(slot)].requests) {
+    if (!request.in_flight) continue;
+    if (request.again || out->now() >= request.sent + options_.retry) {
+      if (!request.again) wants_map_ = true;  // whoever was asked may be gone
+      SendRequest(slot, number, &request, out);
     }
-    SendRequest(slot, number, &request, out);
-    out->WakeAt(out->now() + options_.retry);
+    out->WakeAt(request.sent + options_.retry);
+  }
+}
+
+// The oldest of each flow in turn, as long as their windows have room.
+void Caller::SendWaiting(int slot, net::Outbox* out) {
+  Lane& lane = lanes_[static_cast<size_t>(slot)];
+  for (bool some = true; some;) {
+    some = false;
+    for (size_t flow = 0; flow < kFlows; ++flow) {
+      std::deque<uint64_t>& waiting = lane.waiting[flow];
+      size_t& in_flight = lane.in_flight_bytes[flow];
+      if (waiting.empty()) continue;
+      Request& request = lane.requests.at(waiting.front());
+      if (in_flight > 0 && in_flight + request.bytes > options_.window_bytes) continue;
+      in_flight += request.bytes;
+      request.in_flight = some = true;
+      SendRequest(slot, waiting.front(), &request, out);
+      waiting.pop_front();
+      out->WakeAt(out->now() + options_.retry);
+    }
   }
 }
 

@@ -1,8 +1,9 @@
 // Requests of one worker to the shards: each is sent to whoever is the shard's primary, again and
-// again until it is answered, with a bound on the bytes in flight and a deadline
-// (docs/protocol.md). The heart of ps::Client; a state machine without thread or clock.
+// again until it is answered, with a bound on the bytes in flight in either direction and a
+// deadline (docs/protocol.md). The heart of ps::Client; a state machine without thread or clock.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -22,7 +23,7 @@ struct CallerOptions {
   net::Time retry = 2 * net::kSecond;
   net::Time deadline = 60 * net::kSecond;        // silence about a request after which it fails
   net::Time peer_deadline = 600 * net::kSecond;  // of one that the shard parks for other ranks
-  size_t window_bytes = 4 * 1024 * 1024;         // in flight, to and from each shard
+  size_t window_bytes = 4 * 1024 * 1024;  // in flight with each shard: of effects, and of reads
 };
 
 // One thread.
@@ -49,8 +50,13 @@ class Caller {
   size_t outstanding(int slot) const;
 
  private:
+  // Effects and reads have a window each: a read may be parked until an effect of this very worker
+  // is there, such as rows that are pulled ahead of a push, and must not hold it back.
+  enum Flow : size_t { kEffects, kReads, kFlows };
   struct Request {
     Body body;
+    Flow flow = kReads;
+    bool in_flight = false;
     size_t bytes = 0;
     std::string what;
     OnAnswer done;
@@ -62,13 +68,14 @@ class Caller {
   struct Lane {  // to one shard
     uint64_t next = 1;
     std::map<uint64_t, Request> requests;  // waiting and in flight, by number
-    uint64_t first_waiting = 1;            // those below are in flight
-    size_t in_flight_bytes = 0;
+    std::array<std::deque<uint64_t>, kFlows> waiting;
+    std::array<size_t, kFlows> in_flight_bytes = {};
   };
 
   void AdoptMap(const ShardMap& map);
   void AskForMap(net::Outbox* out);
-  void SendLane(int slot, net::Outbox* out);
+  void SendAgain(int slot, net::Outbox* out);
+  void SendWaiting(int slot, net::Outbox* out);
   void SendRequest(int slot, uint64_t number, Request* request, net::Outbox* out);
   void FailOverdue(int slot, net::Time now);
   absl::Status Overdue(int slot, const Request& request, net::Time now) const;

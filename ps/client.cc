@@ -104,6 +104,10 @@ std::vector<Client::Share> Client::Split(const TableSpec& spec,
   std::vector<int64_t> last_bucket;
   for (const ShardSlot& slot : map().slots) last_bucket.push_back(slot.buckets.last);
   std::vector<Share> shares(last_bucket.size());
+  for (Share& share : shares) {
+    share.ids.reserve(ids.size() / shares.size() + 64);
+    share.positions.reserve(ids.size() / shares.size() + 64);
+  }
   for (size_t position = 0; position < ids.size(); ++position) {
     CHECK(ids[position] >= 0 && ids[position] < spec.rows)
         << "row " << ids[position] << " of table " << spec.name << " with " << spec.rows;
@@ -142,8 +146,8 @@ void Client::Pull(const std::string& table, int64_t step, std::vector<int32_t> i
   auto shares = std::make_shared<std::vector<Share>>(Split(spec, ids));
   size_t pieces = 0;
   for (const Share& share : *shares) pieces += (share.ids.size() + piece - 1) / piece;
-  const at::Tensor rows =
-      at::empty({static_cast<int64_t>(ids.size()), spec.width()}, at::TensorOptions(at::kFloat));
+  const at::Tensor rows = TensorOf(results_.Make(ids.size() * row_bytes, [](char*) {}), at::kFloat,
+                                   {static_cast<int64_t>(ids.size()), spec.width()});
   if (pieces == 0) return done(rows);
   auto gather = std::make_shared<Gather>(pieces, [rows, done](const absl::Status& status) {
     done(status.ok() ? absl::StatusOr<at::Tensor>(rows) : status);

@@ -15,6 +15,7 @@
 
 #include "common/status.h"
 #include "net/actor.h"
+#include "net/buffer_pool.h"
 #include "ps/caller.h"
 #include "ps/protocol.h"
 #include "ps/session.h"
@@ -94,6 +95,7 @@ class Client : public net::Actor {
 
   ClientOptions options_;
   Caller caller_;
+  net::BufferPool results_;  // memory of pulled rows
   std::map<std::string, TableSpec> tables_;
   // The step that this process began with: what a restored table has at least. -1: none yet.
   int64_t first_step_ = -1;

@@ -111,7 +111,7 @@ Answer ServedTable::Read(const Pull& pull) {
   }
   if (!Admits(pull.step, pull.at_least)) return Parked();
   const size_t bytes = ids.size() * static_cast<size_t>(table_.width()) * sizeof(float);
-  return {Code::kOk, "", Rows{net::Buffer::Make(bytes, [&](char* out) {
+  return {Code::kOk, "", Rows{answers_.Make(bytes, [&](char* out) {
             table_.Pull(ids, reinterpret_cast<float*>(out));
           })}};
 }

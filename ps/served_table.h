@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "common/status.h"
+#include "net/buffer_pool.h"
 #include "ps/mutation.h"
 #include "ps/protocol.h"
 #include "ps/step_gate.h"
@@ -79,6 +80,7 @@ class ServedTable {
   Mutation mutation_;
   Table table_;
   StepGate gate_;
+  net::BufferPool answers_;                 // memory of rows on their way
   std::unique_ptr<Vocabulary> vocabulary_;  // of a softmax table
   std::deque<Kept> kept_;
   int64_t kept_bytes_ = 0;

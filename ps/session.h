@@ -27,7 +27,7 @@ struct SessionOptions {
   double deadline_seconds = 60;  // silence of a shard after which a call fails
   double peer_seconds = 600;     // a shard that waits for other ranks
   int64_t message_bytes = 512 * 1024;
-  int64_t window_bytes = 4 * 1024 * 1024;  // in flight, to and from each shard
+  int64_t window_bytes = 4 * 1024 * 1024;  // in flight with each shard: of effects, and of reads
 };
 
 // Sampled softmax (Jean et al. 2015): `count` proposals from the whole vocabulary, logits corrected

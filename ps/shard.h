@@ -49,6 +49,8 @@ class Shard : public net::Actor {
   Role role() const { return role_; }
   int slot() const { return slot_; }
   uint64_t epoch() const { return epoch_; }
+  // Whether it has stopped because it cannot follow its primary: its process is to start anew.
+  bool failed() const { return failed_; }
   // Null unless it holds a state.
   const ShardState* state() const { return state_.get(); }
 
@@ -91,6 +93,7 @@ class Shard : public net::Actor {
   // As a follower.
   void OnReplicate(const net::Peer& from, const Wire& wire, net::Outbox* out);
   void OnImage(const net::Peer& from, const Wire& wire, net::Outbox* out);
+  void Fail(net::Outbox* out);
 
   void SendHeartbeat(net::Outbox* out);
   void Reply(const net::Peer& to, const Envelope& request, Answer answer, net::Outbox* out) const;
@@ -117,7 +120,7 @@ class Shard : public net::Actor {
 
   net::Time heartbeat_at_ = 0;
   net::Time authority_heard_ = 0, worker_heard_ = 0;
-  bool authority_missed_ = false;
+  bool authority_missed_ = false, failed_ = false;
   uint64_t requests_ = 0, malformed_ = 0;
 };
 

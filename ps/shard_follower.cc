@@ -7,6 +7,11 @@
 
 namespace mixrec::ps {
 
+void Shard::Fail(net::Outbox* out) {
+  failed_ = true;
+  out->Stop();
+}
+
 void Shard::OnReplicate(const net::Peer& from, const Wire& wire, net::Outbox* out) {
   const Envelope& envelope = wire.envelope;
   if (!InEpoch(wire)) {
@@ -22,6 +27,7 @@ void Shard::OnReplicate(const net::Peer& from, const Wire& wire, net::Outbox* ou
   if (state_ == nullptr) return;
   const bool has_image = image_sequence_ > 0 && image_pieces_.empty();
   if (role_ == Role::kLearner && !has_image) return;
+  worker_heard_ = out->now();  // by way of the primary
   const auto& update = std::get<Replicate>(wire.body);
   if (update.sequence == received_ + 1) {
     const absl::StatusOr<Wire> original = Decode({update.original, update.frames});
@@ -32,7 +38,7 @@ void Shard::OnReplicate(const net::Peer& from, const Wire& wire, net::Outbox* ou
     const Answer answer = state_->Apply(original->envelope, original->body);
     if (answer.code == Code::kFailed) {
       LOG(ERROR) << "shard " << slot_ << " cannot follow its primary: " << answer.text;
-      out->Stop();
+      Fail(out);
       return;
     }
     received_ = update.sequence;
@@ -63,7 +69,7 @@ void Shard::OnImage(const net::Peer& from, const Wire& wire, net::Outbox* out) {
       const absl::Status status = state_->Load(net::Buffer::Copy(image));
       if (!status.ok()) {
         LOG(ERROR) << "a damaged state: " << status.message();
-        out->Stop();
+        Fail(out);
         return;
       }
       received_ = piece.sequence;

@@ -45,6 +45,7 @@ TEST(PsBench, PrintsALineForEveryTrafficAndNumberOfProcesses) {
     EXPECT_EQ(row["shape"], "16x64");
     EXPECT_GT(row["gb_per_s"].get<double>(), 0);
     EXPECT_GT(row["ratio_to_zmq"].get<double>(), 0);
+    EXPECT_GT(row["ratio_to_zmq_unread"].get<double>(), 0);
   }
   EXPECT_EQ(seen, (std::set<std::string>{"pull 1+1", "push 1+1", "pull+push 1+1", "pull 2+2",
                                          "push 2+2", "pull+push 2+2"}));

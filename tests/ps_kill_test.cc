@@ -161,6 +161,24 @@ TEST(PsKill, RestartedAuthorityTakesOverTheRunningShards) {
   EXPECT_NE(servers.PidOf(0, "primary"), before[0]);
 }
 
+TEST(PsKill, ShardsOfOneProcessAreLostAndReplacedTogether) {
+  const std::string folder = TestFolder();
+  Servers servers({"--shards=4", "--sockets=2", "--replicas=1"}, folder);
+  ASSERT_TRUE(servers.WaitReady());
+  std::vector<pid_t> pids = servers.Pids();
+  std::sort(pids.begin(), pids.end());
+  EXPECT_EQ(pids.size(), 8u);
+  EXPECT_EQ(std::unique(pids.begin(), pids.end()) - pids.begin(), 4);
+  const std::string expected = Undisturbed(servers, folder + "/undisturbed", 2);
+  WorkerGroup group(MakeJob(servers, folder + "/disturbed", 2));
+  group.Start();
+  ASSERT_TRUE(group.WaitForStep(50));
+  ::kill(servers.PidOf(1, "primary"), SIGKILL);
+  EXPECT_TRUE(group.WaitForEnd(60)) << group.Errors() << servers.Log();
+  EXPECT_TRUE(group.Parameters() == expected);
+  EXPECT_TRUE(servers.WaitReady());
+}
+
 TEST(PsKill, LostShardWithoutABackupIsOneClearErrorAndTheSnapshotGoesOn) {
   const std::string folder = TestFolder();
   Servers servers({StrCat("--shards=", kShards)}, folder);
@@ -264,6 +282,7 @@ TEST(PsProcesses, WrongCommandsAreOneLineAndAnExitCode) {
     return StrCat(code.value_or(-1), " ", errors.ok() ? *errors : "");
   };
   EXPECT_THAT(run("open", "--listen=10.1.2.3:7077"), HasSubstr("2 mixrec ps: --listen=10.1.2.3"));
+  EXPECT_THAT(run("sockets", "--sockets=2"), HasSubstr("2 mixrec ps: --sockets=2"));
   EXPECT_THAT(run("any", "--listen=0.0.0.0:7077"), HasSubstr("2 mixrec ps: --listen=0.0.0.0"));
   EXPECT_THAT(run("taken", "--listen=" + servers.address()),
               AllOf(HasSubstr("1 mixrec ps: "), HasSubstr("in use")));

@@ -67,6 +67,26 @@ TEST_P(PsSession, PulledRowsAreTheEmbeddedOnesBeforeAndAfterPushes) {
   }
 }
 
+TEST_P(PsSession, PullAheadLargerThanTheWindowDoesNotHoldBackThePushItWaitsFor) {
+  const Cluster cluster(GetParam());
+  SessionOptions options = cluster.Options();
+  options.message_bytes = 4 * kWidth * 2;
+  options.window_bytes = 4 * options.message_bytes;
+  options.peer_seconds = 5;
+  const std::unique_ptr<Session> session = cluster.Open(options);
+  ASSERT_NE(session, nullptr);
+  ASSERT_TRUE(session->CreateTable(Embeddings()).ok());
+  Table local(Embeddings(), {}, at::kCPU);
+  const at::Tensor gradients = at::randn({kRows, kWidth});
+  const auto ahead = session->StartPull("embeddings", 1, AllIds());
+  const auto push = session->StartPush("embeddings", 0, 1e-2, AllIds(), gradients);
+  const auto rows = session->FinishPull(ahead);
+  ASSERT_TRUE(rows.ok()) << rows.status();
+  EXPECT_TRUE(session->Finish(push).ok());
+  local.PushRows(AllIds(), gradients, 1e-2);
+  EXPECT_TRUE(rows->equal(local.PullRows(AllIds())));
+}
+
 TEST_P(PsSession, SoftmaxRanksAndTopKEqualTheLocalOnes) {
   const Cluster cluster(GetParam());
   SessionOptions options = cluster.Options();
