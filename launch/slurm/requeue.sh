@@ -1,0 +1,48 @@
+# What the jobs of launch/slurm.sh share; they source it.
+# shellcheck shell=bash
+
+say() { printf '%s %s: %s\n' "$(date '+%F %T')" "${SLURM_JOB_NAME:-job}" "$*"; }
+
+put_back_into_the_queue() {
+  if ! command -v scontrol > /dev/null; then
+    say 'no scontrol here: submit the same job again, and it goes on'
+  elif ((${SLURM_RESTART_COUNT:-0} >= MIXREC_MAX_REQUEUES)); then
+    say "requeued $MIXREC_MAX_REQUEUES times (MIXREC_MAX_REQUEUES) and not done: submit it again"
+  else
+    say 'requeued'
+    scontrol requeue "$SLURM_JOB_ID"
+  fi
+}
+
+# run_and_requeue COMMAND ARGUMENT...: runs the command, hands SIGUSR1 (Slurm: the time is nearly up)
+# and SIGTERM (Slurm: preempted, requeued or cancelled) on to it as SIGUSR1, and ends with its exit
+# code. Code 75, a stop with a checkpoint, puts the job back into the queue unless Slurm itself has
+# ended the job, at most MIXREC_MAX_REQUEUES times.
+run_and_requeue() {
+  local child='' code signalled stopping=0 terminated=0
+  say "on ${SLURM_JOB_NODELIST:-this machine}, start $((${SLURM_RESTART_COUNT:-0} + 1)): $*"
+  trap 'signalled=1 stopping=1; [[ -z $child ]] || kill -USR1 "$child" || true' USR1
+  trap 'signalled=1 stopping=1 terminated=1; [[ -z $child ]] || kill -USR1 "$child" || true' TERM
+  "$@" &
+  child=$!
+  ((!stopping)) || kill -USR1 "$child"
+  # A signal ends `wait`, not the child.
+  while true; do
+    signalled=0 code=0
+    wait "$child" || code=$?
+    ((signalled)) || break
+  done
+  trap - USR1 TERM
+  # Told to stop before it could listen: nothing is lost.
+  if ((stopping && code == 128 + 10)); then code=75; fi
+  say "exit code $code"
+  if ((code == 75 && !terminated)); then put_back_into_the_queue; fi
+  return "$code"
+}
+
+# How a group or a training starts its ranks: one needs no mpirun.
+ranks=()
+if ((${SLURM_NTASKS:-1} > 1)); then
+  read -ra ranks <<< "$MIXREC_MPIRUN"
+  ranks+=(-np "$SLURM_NTASKS")
+fi

@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# launch/slurm.sh and its jobs, unchanged, on a real private Slurm: a training over two nodes is
+# preempted, then told by Slurm that its time is nearly up, and ends as if nothing had happened.
+#
+#   slurm_test.sh MIXREC
+#
+# Exit code 77: there is no Slurm here.
+set -euo pipefail
+mixrec=$1
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+source=$(cd "$here/../.." && pwd)
+# shellcheck source=tests/slurm/private_slurm.sh
+source "$here/private_slurm.sh"
+
+if ! slurm_is_installed; then
+  echo 'SKIPPED: no Slurm here (apt-get install slurmctld slurmd slurm-client munge)'
+  exit 77
+fi
+work=$(mktemp -d "${TMPDIR:-/tmp}/slurm.XXXXXX")
+chmod 0755 "$work" # munge wants its socket's folders open
+
+fail() {
+  printf 'FAILED: %s\n' "$*" >&2
+  squeue >&2 || true
+  tail -n 20 "$work"/*/slurm/*.out "$work"/slurm/slurmctld.log >&2 || true
+  exit 1
+}
+clean_up() {
+  stop_slurm
+  rm -rf "$work"
+}
+trap clean_up EXIT
+
+say() { printf '[%3d s] %s\n' "$SECONDS" "$*"; }
+"$mixrec" synth --out="$work/data" --user_count=300 --item_count=120 > /dev/null
+"$mixrec" pretrain --data="$work/data" --tokenizer=train:600 --hidden=32 --layers=2 --epochs=1 \
+  --out="$work/backbone" > "$work/pretrain.out" 2>&1 || fail "$(tail -n 3 "$work/pretrain.out")"
+start_slurm "$work/slurm" || fail 'the private Slurm did not start'
+say 'Slurm is up'
+
+# Variables of the templates.
+export MIXREC_PROGRAM=$mixrec MIXREC_CPUS=1 MIXREC_PARTITION=main
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+
+# --- a training -------------------------------------------------------------------------------
+
+lines() { if [[ -f $1/metrics.jsonl ]]; then wc -l < "$1/metrics.jsonl"; else echo 0; fi; }
+has_lines() { (($(lines "$1") >= $2)); }
+ended() { [[ -z $(state_of "$1") || $(state_of "$1") =~ COMPLETED|FAILED|CANCELLED|TIMEOUT ]]; }
+runs_again() {
+  release "$1"
+  [[ $(state_of "$1") == RUNNING ]] && (($(restarts_of "$1") >= $2))
+}
+ends() {
+  release "$1"
+  ended "$1"
+}
+# Metrics without what depends on the clock.
+numbers() {
+  python3 -c 'import json, sys
+for line in open(sys.argv[1]):
+    record = json.loads(line)
+    print({k: v for k, v in record.items() if k != "time" and not k.endswith("_per_second")})' \
+    "$1/metrics.jsonl"
+}
+
+flags=(--data="$work/data" --backbone="$work/backbone" --epochs=30 --threads=1 --log_level=warning)
+"$mixrec" train "${flags[@]}" --out="$work/plain" > /dev/null 2>&1
+total=$(lines "$work/plain")
+say "a training by itself: $total lines of metrics"
+
+run=$work/run
+job=$("$source/launch/slurm.sh" train "${flags[@]}" --out="$run" | sed -n 's/^train //p')
+within 30 has_lines "$run" 3 || fail 'the training does not begin'
+urgent=$(sbatch --parsable --partition=urgent --nodes=2 --exclusive --output=/dev/null --wrap=true)
+within 40 ended "$urgent" || fail 'the urgent job does not preempt'
+[[ $(state_of "$job") == PENDING ]] || fail "to be preempted, but $(state_of "$job")"
+say "preempted after $(lines "$run") lines"
+within 30 runs_again "$job" 1 || fail 'a preempted training does not start again'
+before=$(lines "$run")
+within 30 has_lines "$run" $((before + 2)) || fail 'the training does not go on'
+# What Slurm does MIXREC_SAVE_SECONDS before the end, without waiting for it.
+scancel --batch --signal=USR1 "$job"
+within 30 runs_again "$job" 2 || fail 'a training whose time is up does not requeue itself'
+say "its time was up after $(lines "$run") lines"
+within 120 ends "$job" || fail 'the training does not end'
+[[ $(state_of "$job") == COMPLETED ]] || fail "the training ended as $(state_of "$job")"
+diff <(numbers "$work/plain") <(numbers "$run") > "$work/difference" ||
+  fail "preempted twice, the training differs: $(head -n 3 "$work/difference")"
+say "trained in $(($(restarts_of "$job") + 1)) starts, bit for bit as in one"
