@@ -143,6 +143,8 @@ bool GaussianProcess::Condition(const Observations& observations,
     const MatrixXd inverse = factorisation.solve(MatrixXd::Identity(n, n));
     const Eigen::ArrayXd variance = inverse.diagonal().array().inverse();
     const Eigen::ArrayXd error = weights_.array() * variance;
+    leave_one_out_.mean = observations.values.array() - error;
+    leave_one_out_.variance = variance;
     leave_one_out_.log_density =
         -0.5 * (error.square() / variance + variance.log() + kLogTwoPi).sum();
     const double spread = observations.values.squaredNorm();

@@ -24,8 +24,10 @@ struct Prediction {
 
 // Scores of predicting each observation from the others.
 struct LeaveOneOut {
-  double log_density = 0;  // sum of log N(y_i; mu_i, v_i)
-  double r2 = 0;           // 1 - sum (y_i - mu_i)^2 / sum y_i^2
+  double log_density = 0;    // sum of log N(y_i; mu_i, v_i)
+  double r2 = 0;             // 1 - sum (y_i - mu_i)^2 / sum y_i^2
+  Eigen::VectorXd mean;      // [n] mu_i
+  Eigen::VectorXd variance;  // [n] v_i, noise included
 };
 
 class GaussianProcess {

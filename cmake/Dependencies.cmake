@@ -11,6 +11,7 @@ find_package(cppzmq REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(gflags REQUIRED IMPORTED_TARGET gflags)
 pkg_check_modules(glog REQUIRED IMPORTED_TARGET libglog)
+pkg_check_modules(httplib REQUIRED IMPORTED_TARGET cpp-httplib)
 pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
 
 # --- LibTorch -------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ Commands AllCommands() {
       {"train-cf", RunTrainCf},    {"evaluate", RunEvaluate}, {"table", RunTable},
       {"recommend", RunRecommend}, {"export", RunExport},     {"bench step", RunBenchStep},
       {"bench bo", RunBenchBo},    {"bench ps", RunBenchPs},  {"ps", RunPs},
-      {"doctor", RunDoctor},
+      {"status", RunStatus},       {"doctor", RunDoctor},
   };
 }
 

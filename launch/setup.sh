@@ -7,7 +7,7 @@ readonly torch_version=2.11.0
 
 usage() {
   cat <<'TEXT'
-Usage: ./launch/setup.sh [--cuda] [--program | --no-build]
+Usage: ./launch/setup.sh [--cuda] [--program | --no-build] [--tests]
 
 Installs what is missing and builds the preset release into build/release. What is there already is
 left as it is, so running it again costs seconds.
@@ -15,6 +15,7 @@ left as it is, so running it again costs seconds.
   --cuda      builds the preset cuda (build/cuda) instead; needs nvcc
   --program   builds the program mixrec only, without the tests
   --no-build  installs only
+  --tests     also installs what some tests need (launch/packages_test.txt), where that is possible
   --help      this text
 
 Environment:
@@ -32,6 +33,7 @@ stop() {
 
 # --- Debian packages --------------------------------------------------------------------------
 
+# missing_packages LIST: those of a list that are not installed.
 missing_packages() {
   local package
   while read -r package; do
@@ -39,7 +41,7 @@ missing_packages() {
     # shellcheck disable=SC2016  # dpkg's own syntax
     [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2> /dev/null) == installed ]] ||
       echo "$package"
-  done < launch/packages.txt
+  done < "$1"
 }
 
 install_packages() {
@@ -47,7 +49,7 @@ install_packages() {
   command -v dpkg > /dev/null ||
     stop "this is no Debian: install what launch/packages.txt lists, then set MIXREC_SKIP_PACKAGES=1"
   local -a missing as_root=()
-  mapfile -t missing < <(missing_packages)
+  mapfile -t missing < <(missing_packages launch/packages.txt)
   ((${#missing[@]} == 0)) && return
   if ((EUID != 0)); then
     if ! sudo -n true 2> /dev/null; then
@@ -63,6 +65,19 @@ install_packages() {
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
     apt-get install -q -y --no-install-recommends "${missing[@]}" ||
     stop "apt-get install failed (see above)"
+}
+
+# What only some tests need: whatever cannot be had is said, and those tests are skipped.
+install_test_packages() {
+  [[ ${MIXREC_SKIP_PACKAGES:-0} == 1 ]] && return
+  local -a missing as_root=()
+  mapfile -t missing < <(missing_packages launch/packages_test.txt)
+  ((${#missing[@]} == 0)) && return
+  ((EUID == 0)) || as_root=(sudo -n)
+  say "installing for tests ${missing[*]}"
+  { "${as_root[@]}" apt-get update -q && "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -q -y --no-install-recommends "${missing[@]}"; } > /dev/null 2>&1 ||
+    say "could not install ${missing[*]}: the tests that need them are skipped"
 }
 
 # --- LibTorch ---------------------------------------------------------------------------------
@@ -122,12 +137,14 @@ build() {
 
 cuda=0
 build=1
+tests=0
 target=()
 for argument in "$@"; do
   case $argument in
     --cuda) cuda=1 ;;
     --program) target=(--target mixrec) ;;
     --no-build) build=0 ;;
+    --tests) tests=1 ;;
     --help | -h)
       usage
       exit 0
@@ -142,6 +159,7 @@ done
 # Where NVIDIA's packages put it, often without telling PATH.
 command -v nvcc > /dev/null || [[ ! -x /usr/local/cuda/bin/nvcc ]] || PATH=$PATH:/usr/local/cuda/bin
 install_packages
+if ((tests)); then install_test_packages; fi
 install_torch
 ((build)) || exit 0
 if ((!cuda)) && nvidia-smi > /dev/null 2>&1; then

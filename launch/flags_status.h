@@ -1,0 +1,7 @@
+// The flags of what shows a study (launch/flags_status.cc).
+#pragma once
+
+#include <gflags/gflags_declare.h>
+
+DECLARE_bool(json);
+DECLARE_string(http);
