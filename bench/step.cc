@@ -1,14 +1,15 @@
 #include "bench/step.h"
 
 #include <ATen/Parallel.h>
+#include <c10/core/CachingDeviceAllocator.h>
 
 #include <algorithm>
 #include <chrono>
 #include <vector>
 
-#include "data/batcher.h"
-#include "data/hard_samples.h"
-#include "model/backbone_create.h"
+#include "bench/step_setup.h"
+#include "worker/memory.h"
+#include "worker/run_profile.h"
 #include "worker/train_step.h"
 #include "worker/trainer.h"
 
@@ -26,55 +27,38 @@ void Finish(const at::Tensor& tensor) {
   if (tensor.is_cuda()) tensor.flatten()[0].item<float>();
 }
 
+// What EstimateMemory counts for these steps.
+int64_t ComputedBytes(const data::Dataset& dataset, const data::Catalogue& catalogue,
+                      const model::OptConfig& config, const StepBenchOptions& options) {
+  const worker::TrainOptions train;
+  const worker::LargestStep largest =
+      worker::LargestTrainingStep(dataset, catalogue, options.batch, train.max_items,
+                                  train.queries_per_user, options.negatives, /*alignment=*/true);
+  worker::MemoryInputs memory;
+  memory.backbone = config;
+  memory.options = options.model;
+  memory.dtype = options.dtype;
+  memory.users = dataset.users();
+  memory.items = dataset.items();
+  memory.batch_tokens = largest.tokens;
+  memory.read_rows = largest.read_rows;
+  return worker::EstimateMemory(memory).total();
+}
+
+int64_t PeakBytes(at::Device device) {
+  if (device.is_cpu()) return 0;
+  return c10::getDeviceAllocator(device.type())
+      ->getDeviceStats(device.index() < 0 ? 0 : device.index())
+      .allocated_bytes[0]
+      .peak;
+}
+
+}  // namespace
+
 double UsefulFlopsPerToken(const model::OptConfig& config) {
   const double d = static_cast<double>(config.hidden), f = static_cast<double>(config.ffn);
   return 2.0 * 2.0 * (5.0 * d * d + 2.0 * d * f) * static_cast<double>(config.layers);
 }
-
-absl::StatusOr<model::Backbone> MakeBackbone(const data::Catalogue& catalogue,
-                                             const StepBenchOptions& options) {
-  model::OptConfig config = TinyShape();
-  if (options.shape != "tiny") {
-    MIXREC_ASSIGN_OR_RETURN(config, model::PublishedShape(options.shape));
-  }
-  for (int32_t item = 0; item < catalogue.items(); ++item) {
-    for (int32_t token : catalogue.item_tokens(item)) {
-      config.vocab_size = std::max<int64_t>(config.vocab_size, token + 1);
-    }
-  }
-  MIXREC_ASSIGN_OR_RETURN(model::Backbone backbone,
-                          model::RandomBackbone(config, options.seed, options.dtype));
-  if (!options.device.is_cpu()) model::MoveBackbone(options.device, &backbone);
-  return backbone;
-}
-
-std::vector<data::PackedBatch> MakeBatches(const data::Dataset& dataset,
-                                           const data::Catalogue& catalogue,
-                                           const model::OptConfig& config,
-                                           const StepBenchOptions& options) {
-  worker::TrainOptions train;
-  train.seed = options.seed;
-  train.negatives = options.negatives;
-  const data::BatchOptions batch_options = worker::MakeBatchOptions(train, options.model, config);
-  const data::UniformNonCooccurring hard_samples(dataset);
-  std::vector<int32_t> users;
-  for (int32_t user = 0; user < dataset.users(); ++user) {
-    if (dataset.training_items(user).size() >= 2) users.push_back(user);
-  }
-  users = data::EpochOrder(options.seed, 0, users);
-  std::vector<data::PackedBatch> batches;
-  constexpr int kBatches = 32;
-  for (int i = 0; i < kBatches; ++i) {
-    const size_t first = static_cast<size_t>(i * options.batch);
-    if (first + static_cast<size_t>(options.batch) > users.size()) break;
-    batches.push_back(data::BuildTrainingBatch(
-        dataset, catalogue, hard_samples, batch_options, 0,
-        absl::MakeConstSpan(users).subspan(first, static_cast<size_t>(options.batch))));
-  }
-  return batches;
-}
-
-}  // namespace
 
 model::OptConfig TinyShape() {
   model::OptConfig config;
@@ -112,8 +96,8 @@ absl::StatusOr<nlohmann::json> RunStepBench(const data::Dataset& dataset,
   MIXREC_ASSIGN_OR_RETURN(const model::Backbone backbone, MakeBackbone(catalogue, options));
   StepBenchOptions validated = options;
   MIXREC_RETURN_IF_ERROR(model::ValidateModelOptions(backbone.config.layers, &validated.model));
-  const std::vector<data::PackedBatch> batches =
-      MakeBatches(dataset, catalogue, backbone.config, validated);
+  BatchStream batches(dataset, catalogue, BatchOptionsOf(backbone.config, validated), options.seed,
+                      options.batch);
   if (batches.empty()) {
     return UsageError("--batch=", options.batch, " is more than the data set's trainable users");
   }
@@ -122,16 +106,19 @@ absl::StatusOr<nlohmann::json> RunStepBench(const data::Dataset& dataset,
   worker::TrainStep step(worker::StepOptions(), &state);
   int64_t steps = 0;
   const auto run_one = [&] {
-    const auto& batch = batches[static_cast<size_t>(steps) % batches.size()];
-    return step.Run(batch, steps++, 5e-5).status();
+    const auto status = step.Run(batches.current(), steps++, 5e-5, &batches.next()).status();
+    batches.Advance();
+    return status;
   };
-  for (int i = 0; i < 2; ++i) MIXREC_RETURN_IF_ERROR(run_one());
+  // On a GPU the first steps capture a graph for every shape of batch.
+  const int warm_up = options.device.is_cpu() ? 2 : 100;
+  for (int i = 0; i < warm_up; ++i) MIXREC_RETURN_IF_ERROR(run_one());
   const double before = MatrixProductGflops(options.device, options.dtype);
   step.ResetTimes();
   int64_t tokens = 0, measured = 0;
   const Clock::time_point start = Clock::now();
   while (measured < 3 || SecondsSince(start) < options.seconds) {
-    tokens += batches[static_cast<size_t>(steps) % batches.size()].counted_tokens();
+    tokens += batches.current().counted_tokens();
     ++measured;
     MIXREC_RETURN_IF_ERROR(run_one());
   }
@@ -140,7 +127,15 @@ absl::StatusOr<nlohmann::json> RunStepBench(const data::Dataset& dataset,
   const double sgemm = 0.5 * (before + MatrixProductGflops(options.device, options.dtype));
   const double tokens_per_second = static_cast<double>(tokens) / seconds;
   const double useful = tokens_per_second * UsefulFlopsPerToken(backbone.config) * 1e-9;
-  const worker::StepTimes& times = step.times();
+  const worker::StepTimes times = step.times();
+  if (!options.profile.empty()) {
+    worker::RunProfile profile(StrCat(options.profile, "/", options.shape, "-", options.batch),
+                               options.device);
+    while (!profile.finished()) {
+      MIXREC_RETURN_IF_ERROR(profile.BeforeStep(&step));
+      MIXREC_RETURN_IF_ERROR(run_one());
+    }
+  }
   const double per_step = 1.0 / static_cast<double>(measured);
   return nlohmann::json{
       {"shape", options.shape},
@@ -155,6 +150,8 @@ absl::StatusOr<nlohmann::json> RunStepBench(const data::Dataset& dataset,
       {"useful_gflops", useful},
       {"sgemm_gflops", sgemm},
       {"ratio", useful / sgemm},
+      {"peak_bytes", PeakBytes(options.device)},
+      {"computed_bytes", ComputedBytes(dataset, catalogue, backbone.config, validated)},
       {"phases",
        {{"pull", times.pull * per_step},
         {"forward", times.forward * per_step},

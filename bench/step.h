@@ -27,17 +27,23 @@ struct StepBenchOptions {
   at::ScalarType dtype = at::kFloat;
   uint64_t seed = 1;
   int negatives = 5;          // n_cl
+  std::string profile;        // folder for tables and traces of some more steps; empty: none
   model::ModelOptions model;  // all four losses by default
 };
 
-// Trains a randomly initialised backbone of the shape on real batches of the data. Tokens and
-// useful FLOPs are counted as in docs/performance.md: every position of an unshared document, 2 * 2
+// Trains a randomly initialised backbone of the shape on real batches of the data, packed
+// meanwhile. Tokens and useful FLOPs are counted as in docs/performance.md: every position of an
+// unshared document, 2 * 2
 // * (5 D^2 + 2 D F) * L a token (frozen products, forward and input gradient). Returns
 // {"shape", "batch", "tokens_per_second", "users_per_second", "useful_gflops", "sgemm_gflops",
-// "ratio", "step_seconds", "phases": {...}, "threads", "device"}.
+// "ratio", "peak_bytes" of device memory, "computed_bytes" (worker/memory.h), "step_seconds",
+// "phases": {...}, "threads", "device"}.
 absl::StatusOr<nlohmann::json> RunStepBench(const data::Dataset& dataset,
                                             const data::Catalogue& catalogue,
                                             const StepBenchOptions& options);
+
+// 2 * 2 * (5 D^2 + 2 D F) * L: the frozen products of a token, forward and as input gradients.
+double UsefulFlopsPerToken(const model::OptConfig& config);
 
 // GFLOP/s of one large product [size, size] x [size, size], the median of several: the machine's
 // own speed in the same run.

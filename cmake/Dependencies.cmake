@@ -79,6 +79,14 @@ if(MIXREC_CUDA)
   endforeach()
   # libtorch_cuda registers its kernels when it is loaded: keep it although no symbol is named.
   target_link_libraries(mixrec_torch INTERFACE
-    "-Wl,--no-as-needed" mixrec_dep_torch_cuda mixrec_dep_c10_cuda "-Wl,--as-needed" CUDA::cudart)
-  target_compile_definitions(mixrec_torch INTERFACE MIXREC_CUDA=1)
+    "-Wl,--no-as-needed" mixrec_dep_torch_cuda mixrec_dep_c10_cuda "-Wl,--as-needed" ${CUDA_cudart_LIBRARY})
 endif()
+
+# C++ sources that see CUDA in a CUDA build: they get its headers and MIXREC_CUDA. All others compile
+# alike in both lanes, so that a compiler cache serves both.
+function(mixrec_cuda_aware)
+  if(MIXREC_CUDA)
+    set_property(SOURCE ${ARGN} APPEND PROPERTY COMPILE_DEFINITIONS MIXREC_CUDA=1)
+    set_property(SOURCE ${ARGN} APPEND PROPERTY INCLUDE_DIRECTORIES ${CUDAToolkit_INCLUDE_DIRS})
+  endif()
+endfunction()

@@ -1,6 +1,9 @@
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 
+#include "bench/candidates.h"
+#include "bench/score.h"
 #include "bench/step.h"
 #include "data/synth.h"
 #include "data/tokenizer.h"
@@ -30,7 +33,12 @@ absl::StatusOr<data::Dataset> BenchDataset() {
   return FLAGS_data.empty() ? SyntheticDataset() : data::LoadDataset(DatasetOptionsOfFlags());
 }
 
-data::Catalogue BenchCatalogue(const data::Dataset& dataset) {
+absl::StatusOr<data::Catalogue> BenchCatalogue(const data::Dataset& dataset) {
+  if (!FLAGS_tokenizer.empty()) {
+    MIXREC_ASSIGN_OR_RETURN(const data::Tokenizer tokenizer,
+                            data::Tokenizer::Load(FLAGS_tokenizer));
+    return data::BuildCatalogue(dataset, tokenizer, CatalogueOptionsOfFlags());
+  }
   std::vector<std::string> texts;
   for (int32_t item = 0; item < dataset.items(); ++item) texts.push_back(dataset.sentence(item));
   return data::BuildCatalogue(dataset, data::TrainBpe(texts, 2000), CatalogueOptionsOfFlags());
@@ -38,26 +46,47 @@ data::Catalogue BenchCatalogue(const data::Dataset& dataset) {
 
 }  // namespace
 
-absl::Status RunBenchStep(const Invocation& invocation) {
+namespace {
+
+// Runs a benchmark on every shape wanted; one JSON line each.
+absl::Status BenchShapes(
+    const Invocation& invocation,
+    const std::function<absl::StatusOr<nlohmann::json>(const data::Dataset&, const data::Catalogue&,
+                                                       const bench::StepBenchOptions&)>& run) {
   MIXREC_ASSIGN_OR_RETURN(const Compute compute, SetUpCompute());
   MIXREC_ASSIGN_OR_RETURN(const data::Dataset dataset, BenchDataset());
-  const data::Catalogue catalogue = BenchCatalogue(dataset);
+  MIXREC_ASSIGN_OR_RETURN(const data::Catalogue catalogue, BenchCatalogue(dataset));
   bench::StepBenchOptions options;
   options.batch = FLAGS_batch;
   options.seconds = FLAGS_seconds;
   options.device = compute.device;
   options.dtype = compute.dtype;
   options.seed = static_cast<uint64_t>(FLAGS_seed);
+  options.profile = FLAGS_profile;
   options.negatives = static_cast<int>(FLAGS_n_cl);
   std::vector<std::string> shapes{"tiny", "opt-125m"};
   if (!FLAGS_shape.empty()) shapes = {FLAGS_shape};
   for (const std::string& shape : shapes) {
     options.shape = shape;
-    MIXREC_ASSIGN_OR_RETURN(const nlohmann::json result,
-                            bench::RunStepBench(dataset, catalogue, options));
+    MIXREC_ASSIGN_OR_RETURN(const nlohmann::json result, run(dataset, catalogue, options));
     *invocation.out << result.dump() << std::endl;
   }
   return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status RunBenchStep(const Invocation& invocation) {
+  return BenchShapes(invocation, [](const data::Dataset& dataset, const data::Catalogue& catalogue,
+                                    const bench::StepBenchOptions& options) {
+    if (FLAGS_candidates == 1) return bench::RunStepBench(dataset, catalogue, options);
+    return bench::RunCandidatesBench(dataset, catalogue, options,
+                                     static_cast<int>(FLAGS_candidates));
+  });
+}
+
+absl::Status RunBenchScore(const Invocation& invocation) {
+  return BenchShapes(invocation, bench::RunScoreBench);
 }
 
 }  // namespace mixrec::launch

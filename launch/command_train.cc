@@ -25,6 +25,7 @@ absl::Status Train(const Invocation& invocation, Materials* materials, RunFolder
   MIXREC_ASSIGN_OR_RETURN(worker::TrainOptions options, TrainOptionsOfFlags(FLAGS_epochs));
   if (FLAGS_resume != "auto" && FLAGS_resume != "none") options.resume = FLAGS_resume;
   options.cf_folder = FLAGS_cf;
+  options.profile = FLAGS_profile;
   options.allow_changed_options = !FLAGS_resume_allow.empty();
   worker::TrainInputs inputs = InputsOf(*materials);
   inputs.placement = placement;

@@ -19,6 +19,7 @@ absl::Status RunTable(const Invocation& invocation);
 absl::Status RunRecommend(const Invocation& invocation);
 absl::Status RunExport(const Invocation& invocation);
 absl::Status RunBenchStep(const Invocation& invocation);
+absl::Status RunBenchScore(const Invocation& invocation);
 absl::Status RunBenchBo(const Invocation& invocation);
 absl::Status RunBenchPs(const Invocation& invocation);
 absl::Status RunPs(const Invocation& invocation);

@@ -86,33 +86,20 @@ std::map<std::string_view, FlagRange> Ranges() {
         "staleness", "sampled_softmax"}) {
     ranges[name] = AtLeast(0);
   }
-  for (std::string_view name : {"keep_last",
-                                "min_item_interactions",
-                                "max_items",
-                                "max_item_tokens",
-                                "user_count",
-                                "item_count",
-                                "replace_every",
-                                "bottleneck",
-                                "cf_gmf",
-                                "cf_mlp",
-                                "cf_mf",
-                                "hidden",
-                                "layers",
-                                "batch",
-                                "n_s",
-                                "k",
-                                "jobs",
-                                "trials",
-                                "trial_epochs",
-                                "groups",
-                                "evaluations",
-                                "steps",
-                                "seeds",
-                                "mf_dim",
-                                "distill_sequences",
-                                "distill_texts",
-                                "mf_iterations"}) {
+  for (std::string_view name : {"keep_last",     "min_item_interactions",
+                                "max_items",     "max_item_tokens",
+                                "user_count",    "item_count",
+                                "replace_every", "bottleneck",
+                                "cf_gmf",        "cf_mlp",
+                                "cf_mf",         "hidden",
+                                "layers",        "batch",
+                                "n_s",           "k",
+                                "jobs",          "trials",
+                                "trial_epochs",  "groups",
+                                "evaluations",   "candidates",
+                                "steps",         "seeds",
+                                "mf_dim",        "distill_sequences",
+                                "distill_texts", "mf_iterations"}) {
     ranges[name] = AtLeast(1);
   }
   return ranges;

@@ -97,4 +97,6 @@ DECLARE_bool(check);
 DECLARE_bool(table);
 DECLARE_int64(seeds);
 DECLARE_double(seconds);
+DECLARE_string(profile);
+DECLARE_int64(candidates);
 DECLARE_int64(rounds);

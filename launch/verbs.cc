@@ -60,7 +60,7 @@ FlagGroup MachineGroup(const Names& first = {}) {
 FlagGroup RunGroup() {
   return {"Run",
           {"out", "resume", "resume_allow", "keep_last", "tensorboard", "dry_run",
-           "simulate_preemption"}};
+           "simulate_preemption", "profile"}};
 }
 
 Verb Synth() {
@@ -251,8 +251,21 @@ Verb BenchStep() {
       "time the train step: tokens/s and useful GFLOP/s beside sgemm's",
       "On random weights and the batches of --data, or of a synthetic data set; one JSON line a "
       "shape.",
-      {{"Step", {"shape", "data", "batch", "n_cl", "seconds", "seed"}}, MachineGroup()},
+      {{"Step",
+        {"shape", "data", "tokenizer", "batch", "n_cl", "seconds", "seed", "profile",
+         "candidates"}},
+       MachineGroup()},
       {{"batch", "8"}}};
+}
+
+Verb BenchScore() {
+  return {"bench score",
+          "[--shape=opt-125m]",
+          "time scoring: users/s with whole histories and all items ranked",
+          "On random weights and the users of --data, or of a synthetic data set; one JSON line a "
+          "shape.",
+          {{"Scoring", {"shape", "data", "tokenizer", "seconds", "seed"}}, MachineGroup()},
+          {}};
 }
 
 Verb BenchBo() {
@@ -333,9 +346,9 @@ Flag DescribeFlag(const std::string& name) {
 }  // namespace
 
 std::vector<Verb> Verbs() {
-  return {Synth(),   Prepare(),  Pretrain(), Mine(),      Search(), Train(),
-          TrainCf(), Evaluate(), Table(),    Recommend(), Export(), BenchStep(),
-          BenchBo(), BenchPs(),  Ps(),       Status(),    Doctor()};
+  return {Synth(),      Prepare(),  Pretrain(), Mine(),      Search(), Train(),
+          TrainCf(),    Evaluate(), Table(),    Recommend(), Export(), BenchStep(),
+          BenchScore(), BenchBo(),  BenchPs(),  Ps(),        Status(), Doctor()};
 }
 
 const Verb* FindVerb(const std::vector<Verb>& verbs, std::string_view name) {

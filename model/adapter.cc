@@ -2,14 +2,6 @@
 
 namespace mixrec::model {
 
-void AddOuterProduct(const at::Tensor& a, const at::Tensor& b, at::Tensor gradient, double factor) {
-  if (a.scalar_type() == gradient.scalar_type()) {
-    gradient.addmm_(a.t(), b, /*beta=*/1, factor);
-  } else {
-    gradient.add_(at::mm(a.t(), b), factor);
-  }
-}
-
 Adapter::Adapter(const std::string& name, const ModelOptions& options, bool parallel,
                  const DenseParameters& parameters)
     : activation_(options.adapter_activation),
@@ -25,8 +17,8 @@ Adapter::Adapter(const std::string& name, const ModelOptions& options, bool para
       d_up_weight_(parameters.gradient(name + ".up.weight")),
       d_up_bias_(parameters.gradient(name + ".up.bias")) {}
 
-at::Tensor Adapter::Forward(const at::Tensor& input, const at::Tensor& base, Saved* saved) const {
-  saved->before = at::addmm(down_bias_, input, down_weight_.t());
+Branch Adapter::Forward(const at::Tensor& input, const at::Tensor& base, Saved* saved) const {
+  saved->before = tensor::Product(input, down_weight_, down_bias_);
   switch (activation_) {
     case AdapterActivation::kNone:
       saved->after = saved->before;
@@ -38,13 +30,28 @@ at::Tensor Adapter::Forward(const at::Tensor& input, const at::Tensor& base, Sav
       saved->after = at::gelu(saved->before);
       break;
   }
-  return at::addmm(base, saved->after, up_weight_.t(), /*beta=*/1, /*alpha=*/factor_);
+  const bool with_bias = input.is_cuda();
+  Branch branch;
+  branch.raw =
+      tensor::Product(saved->after, up_weight_, with_bias ? up_bias_ : at::Tensor(), base, factor_);
+  if (!with_bias) branch.bias = up_bias_;
+  if (adds_input_) branch.extra = input;
+  branch.scale = scale();
+  return branch;
 }
 
-at::Tensor Adapter::Backward(const at::Tensor& d_raw, const at::Tensor& input, const Saved& saved,
-                             const at::Tensor& base_gradient) const {
+Adapter::Folded Adapter::Fold(const at::Tensor& weight, const at::Tensor& bias) const {
+  const auto fp32 = [](const at::Tensor& tensor) { return tensor.to(at::kFloat); };
+  const at::Tensor down = fp32(down_weight_), up = fp32(up_weight_);
+  const at::Tensor inner_bias = at::addmv(fp32(down_bias_), down, fp32(bias));
+  return {at::addmm(fp32(weight), up, at::mm(down, fp32(weight))).to(weight.scalar_type()),
+          (fp32(bias) + at::addmv(fp32(up_bias_), up, inner_bias)).to(bias.scalar_type())};
+}
+
+void Adapter::Backward(const at::Tensor& d_raw, const at::Tensor& input, const Saved& saved,
+                       const at::Tensor& base_gradient, at::Tensor d_input) const {
   AddOuterProduct(d_raw, saved.after, d_up_weight_, factor_);
-  at::Tensor d_bottleneck = at::mm(d_raw, up_weight_);
+  at::Tensor d_bottleneck = tensor::InputGradient(d_raw, up_weight_);
   if (factor_ != 1.0) d_bottleneck.mul_(factor_);
   switch (activation_) {
     case AdapterActivation::kNone:
@@ -56,10 +63,8 @@ at::Tensor Adapter::Backward(const at::Tensor& d_raw, const at::Tensor& input, c
       d_bottleneck = at::gelu_backward(d_bottleneck, saved.before);
       break;
   }
-  AddOuterProduct(d_bottleneck, input, d_down_weight_);
-  d_down_bias_.add_(d_bottleneck.sum(0, false, at::kFloat));
-  if (base_gradient.defined()) return at::addmm(base_gradient, d_bottleneck, down_weight_);
-  return at::mm(d_bottleneck, down_weight_);
+  AddOuterProduct(d_bottleneck, input, d_down_weight_, 1, d_down_bias_);
+  tensor::InputGradient(d_bottleneck, down_weight_, base_gradient, d_input);
 }
 
 }  // namespace mixrec::model

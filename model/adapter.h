@@ -7,8 +7,10 @@
 
 #include <string>
 
+#include "model/kernels.h"
 #include "model/options.h"
 #include "model/parameters.h"
+#include "tensor/products.h"
 
 namespace mixrec::model {
 
@@ -23,18 +25,27 @@ class Adapter {
   // The literal parallel form: its input is added, and the whole is halved.
   bool adds_input() const { return adds_input_; }
   double scale() const { return adds_input_ ? 0.5 : 1.0; }
-  const at::Tensor& up_bias() const { return up_bias_; }             // [D] compute dtype
   const at::Tensor& up_bias_gradient() const { return d_up_bias_; }  // [D] fp32
 
   struct Saved {
     at::Tensor before, after;  // [R, b] around the activation; the same tensor without one
   };
-  // base + s W2 act(W1 input + b1): [R, D]; s is 1 but for the scaled parallel form.
-  at::Tensor Forward(const at::Tensor& input, const at::Tensor& base, Saved* saved) const;
-  // Adds the weights' gradients; returns the gradient of `input` through the bottleneck, added to
-  // `base_gradient` when that is defined.
-  at::Tensor Backward(const at::Tensor& d_raw, const at::Tensor& input, const Saved& saved,
-                      const at::Tensor& base_gradient) const;
+  // The branch with raw = base + s W2 act(W1 input + b1) [R, D]; s is 1 but for the scaled parallel
+  // form. On a GPU b2 comes with the product and is no part of the branch's finish.
+  Branch Forward(const at::Tensor& input, const at::Tensor& base, Saved* saved) const;
+  // A linear serial adapter after a frozen layer is one layer: A(W h + b) = W' h + b'.
+  bool folds() const {
+    return down_weight_.defined() && !parallel_ && activation_ == AdapterActivation::kNone;
+  }
+  struct Folded {
+    at::Tensor weight, bias;  // as the frozen layer's
+  };
+  Folded Fold(const at::Tensor& weight, const at::Tensor& bias) const;
+
+  // Adds the weights' gradients, writes that of b1; d_input = base_gradient (if defined) + the
+  // gradient of `input` through the bottleneck. `d_input` may be `base_gradient` or `d_raw`.
+  void Backward(const at::Tensor& d_raw, const at::Tensor& input, const Saved& saved,
+                const at::Tensor& base_gradient, at::Tensor d_input) const;
 
  private:
   AdapterActivation activation_ = AdapterActivation::kNone;
@@ -44,8 +55,6 @@ class Adapter {
   at::Tensor d_down_weight_, d_down_bias_, d_up_weight_, d_up_bias_;
 };
 
-// Adds factor * a^T b to an fp32 gradient.
-void AddOuterProduct(const at::Tensor& a, const at::Tensor& b, at::Tensor gradient,
-                     double factor = 1.0);
+using tensor::AddOuterProduct;
 
 }  // namespace mixrec::model

@@ -84,20 +84,16 @@ class MfScore {
 // -log sigmoid(s(u, positive) - s(u, negative)), summed with the pairs' weights (Rendle et al.
 // 2009).
 template <typename Score>
-double Bpr(Score score, const data::PackedBatch& batch, const CfRows& rows, double weight,
-           CfRows* d_rows) {
-  const at::Device device = rows.user.device();
-  const int64_t pairs = static_cast<int64_t>(batch.bpr_user.size());
-  const at::Tensor user = IndexTensor(batch.bpr_user, device);
-  const at::Tensor item =
-      at::cat({IndexTensor(batch.bpr_positive, device), IndexTensor(batch.bpr_negative, device)});
-  const at::Tensor both = at::cat({user, user});
-  const at::Tensor weights = FloatTensor(batch.bpr_weights, device);
+at::Tensor Bpr(Score score, const Stream& stream, const CfRows& rows, double weight,
+               CfRows* d_rows) {
+  const int64_t pairs = stream.bpr_user.numel();
+  const at::Tensor item = at::cat({stream.bpr_positive, stream.bpr_negative});
+  const at::Tensor both = at::cat({stream.bpr_user, stream.bpr_user});
   const at::Tensor scores =
       score.Forward(rows.user.index_select(0, both), rows.item.index_select(0, item));
   const at::Tensor difference = scores.narrow(0, 0, pairs) - scores.narrow(0, pairs, pairs);
-  const double loss = -(at::log_sigmoid(difference) * weights).sum().item<double>();
-  const at::Tensor d = (difference.sigmoid() - 1.0) * weights * weight;
+  const at::Tensor loss = -(at::log_sigmoid(difference) * stream.bpr_weights).sum();
+  const at::Tensor d = (difference.sigmoid() - 1.0) * stream.bpr_weights * weight;
   const auto [d_user, d_item] = score.Backward(at::cat({d, -d}));
   d_rows->user.index_add_(0, both, d_user);
   d_rows->item.index_add_(0, item, d_item);
@@ -109,11 +105,23 @@ double Bpr(Score score, const data::PackedBatch& batch, const CfRows& rows, doub
 CfModel::CfModel(const ModelOptions& options, DenseParameters* parameters)
     : options_(options), parameters_(parameters) {}
 
+at::Tensor CfModel::BprLoss(const Stream& stream, const CfRows& rows, double weight,
+                            CfRows* d_rows) {
+  if (stream.bpr_user.numel() == 0) return at::zeros({}, stream.sequence_weights.options());
+  if (options_.cf == CfKind::kMf) return Bpr(MfScore(), stream, rows, weight, d_rows);
+  return Bpr(NcfScore(options_, parameters_), stream, rows, weight, d_rows);
+}
+
 double CfModel::BprLoss(const data::PackedBatch& batch, const CfRows& rows, double weight,
                         CfRows* d_rows) {
   if (batch.bpr_user.empty()) return 0.0;
-  if (options_.cf == CfKind::kMf) return Bpr(MfScore(), batch, rows, weight, d_rows);
-  return Bpr(NcfScore(options_, parameters_), batch, rows, weight, d_rows);
+  const at::Device device = rows.user.device();
+  Stream stream;
+  stream.bpr_user = IndexTensor(batch.bpr_user, device);
+  stream.bpr_positive = IndexTensor(batch.bpr_positive, device);
+  stream.bpr_negative = IndexTensor(batch.bpr_negative, device);
+  stream.bpr_weights = FloatTensor(batch.bpr_weights, device);
+  return BprLoss(stream, rows, weight, d_rows).item<double>();
 }
 
 }  // namespace mixrec::model

@@ -24,41 +24,51 @@ at::Tensor NormaliseBackward(const at::Tensor& d_unit, const Normalised& x) {
 
 }  // namespace
 
-double ContrastiveLoss(const data::PackedBatch& batch, const States& states, double temperature,
-                       double weight, States* d_states) {
-  const int64_t queries = static_cast<int64_t>(batch.cl_query.size());
-  if (queries == 0) return 0.0;
-  const at::Device device = states.sequence.device();
-  const int64_t negatives = batch.negatives_per_query;
-  const at::Tensor query = IndexTensor(batch.cl_query, device);
-  // Column 0 is the positive.
-  const at::Tensor candidates =
-      at::cat({IndexTensor(batch.cl_positive, device).view({queries, 1}),
-               IndexTensor(batch.cl_negative, device).view({queries, negatives})},
-              1);
-  const at::Tensor loss_weights = FloatTensor(batch.cl_weights, device);
-  const Normalised h = Normalise(states.sequence.index_select(0, query).to(at::kFloat));
-  const Normalised other = Normalise(states.alignment.index_select(0, candidates.flatten())
-                                         .to(at::kFloat)
-                                         .view({queries, negatives + 1, -1}));
+at::Tensor ContrastiveLoss(const Stream& stream, const at::Tensor& states, double temperature,
+                           double weight, at::Tensor d_states) {
+  const int64_t queries = stream.cl_query.numel();
+  const auto fp32 = states.options().dtype(at::kFloat);
+  if (queries == 0) return at::zeros({}, fp32);
+  const at::Tensor candidates = stream.cl_candidates.flatten();
+  const Normalised h = Normalise(states.index_select(0, stream.cl_query).to(at::kFloat));
+  const Normalised other = Normalise(
+      states.index_select(0, candidates).to(at::kFloat).view({queries, stream.negatives + 1, -1}));
   const at::Tensor similarity = (h.unit.unsqueeze(1) * other.unit).sum(-1) / temperature;
   const at::Tensor log_probability = similarity.log_softmax(1);
-  const double loss = -(log_probability.select(1, 0) * loss_weights).sum().item<double>();
+  const at::Tensor loss = -(log_probability.select(1, 0) * stream.cl_weights).sum();
 
   at::Tensor d_similarity = log_probability.exp();
   d_similarity.select(1, 0).sub_(1.0);
-  d_similarity.mul_(loss_weights.unsqueeze(1)).mul_(weight / temperature);
+  d_similarity.mul_(stream.cl_weights.unsqueeze(1)).mul_(weight / temperature);
   const at::Tensor d_scaled = d_similarity.unsqueeze(-1);
-  const at::Tensor d_h = NormaliseBackward((d_scaled * other.unit).sum(1), h);
-  const at::Tensor d_other = NormaliseBackward(d_scaled * h.unit.unsqueeze(1), other);
-  const auto add = [](const at::Tensor& rows, const at::Tensor& d, at::Tensor to) {
-    at::Tensor sum = at::zeros(to.sizes(), d.options());
-    sum.index_add_(0, rows, d);
-    to.add_(sum);
-  };
-  add(query, d_h, d_states->sequence);
-  add(candidates.flatten(), d_other.flatten(0, 1), d_states->alignment);
+  at::Tensor sum = at::zeros(states.sizes(), fp32);
+  sum.index_add_(0, stream.cl_query, NormaliseBackward((d_scaled * other.unit).sum(1), h));
+  sum.index_add_(0, candidates,
+                 NormaliseBackward(d_scaled * h.unit.unsqueeze(1), other).flatten(0, 1));
+  d_states.add_(sum);
   return loss;
+}
+
+double ContrastiveLoss(const data::PackedBatch& batch, const States& states, double temperature,
+                       double weight, States* d_states) {
+  if (batch.cl_query.empty()) return 0.0;
+  const at::Device device = states.sequence.device();
+  const int64_t queries = static_cast<int64_t>(batch.cl_query.size());
+  Stream stream;
+  stream.negatives = batch.negatives_per_query;
+  stream.cl_query = IndexTensor(batch.cl_query, device);
+  stream.cl_candidates =
+      at::cat({IndexTensor(batch.cl_positive, device).view({queries, 1}),
+               IndexTensor(batch.cl_negative, device).view({queries, stream.negatives})},
+              1)
+          .add_(states.sequence.size(0));
+  stream.cl_weights = FloatTensor(batch.cl_weights, device);
+  const at::Tensor both = at::cat({d_states->sequence, d_states->alignment});
+  const at::Tensor loss = ContrastiveLoss(stream, at::cat({states.sequence, states.alignment}),
+                                          temperature, weight, both);
+  d_states->sequence.copy_(both.narrow(0, 0, states.sequence.size(0)));
+  d_states->alignment.copy_(both.narrow(0, states.sequence.size(0), states.alignment.size(0)));
+  return loss.item<double>();
 }
 
 }  // namespace mixrec::model

@@ -24,6 +24,10 @@ struct AttentionLayout {
   at::Tensor context;
   at::Tensor query_document;  // [R] index into causal
   at::Tensor query_group;     // [R] index into context
+  // The same in tiles (attention_tiles.h), for kernels that take whole tiles; undefined: no tiles.
+  at::Tensor tiles;                          // [tiles, kTileFields]
+  at::Tensor key_tiles;                      // [.], -1: none
+  at::Tensor shared_starts, shared_entries;  // [prompt_rows + C + 1], [.]
   int32_t prompt_rows = 0;
 };
 
@@ -71,7 +75,7 @@ struct Branch {
 void ResidualForward(const Branch& branch, const at::Tensor& residual, const Dropout& dropout,
                      at::Tensor y);
 // d_raw = scale * dropout(d_y) (gradient of raw and of extra); d_bias [D] fp32 += its column sums
-// (undefined d_bias: not wanted).
+// (undefined d_bias: not wanted). d_raw may be d_y.
 void ResidualBackward(const at::Tensor& d_y, double scale, const Dropout& dropout, at::Tensor d_raw,
                       at::Tensor d_bias);
 

@@ -1,6 +1,7 @@
 // Forward attention on the GPU: a warp takes one query of one head and walks over the keys it sees,
 // 32 at a time, with a running maximum.
 #include "model/kernels_cuda_attention.cuh"
+#include "model/kernels_cuda_tiles.cuh"
 
 namespace mixrec::model::cuda {
 namespace {
@@ -73,6 +74,9 @@ void AttentionForward(const AttentionInputs& inputs, const AttentionLayout& layo
                       at::Tensor log_sum_exp) {
   if (out.numel() == 0) return;
   const c10::cuda::CUDAGuard guard(out.device());
+  if (TilesApply(inputs, layout, out)) {
+    return TileAttentionForward(inputs, layout, out, log_sum_exp);
+  }
   WithAttentionShape(inputs, [&](auto element, auto shape) {
     using T = decltype(element);
     using Shape = decltype(shape);

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "model/kernels_cuda_attention.cuh"
+#include "model/kernels_cuda_tiles.cuh"
 
 namespace mixrec::model::cuda {
 namespace {
@@ -250,6 +251,10 @@ void AttentionBackward(const AttentionInputs& inputs, const AttentionLayout& lay
                        const at::Tensor& out, const at::Tensor& log_sum_exp,
                        const at::Tensor& d_out, AttentionGradients* gradients) {
   const c10::cuda::CUDAGuard guard(out.device());
+  if (TilesApply(inputs, layout, out, d_out, gradients->q, gradients->k, gradients->v,
+                 gradients->column_k, gradients->column_v)) {
+    return TileAttentionBackward(inputs, layout, out, log_sum_exp, d_out, *gradients);
+  }
   const int64_t queries = inputs.q.size(0), rows = inputs.k.size(0), kinds = out.size(0);
   const at::Tensor key_document = KeySegments(layout.causal, rows);
   const at::Tensor key_group = inputs.context ? KeySegments(layout.context, rows) : at::Tensor();

@@ -1,6 +1,7 @@
 // The gate on the GPU: finishes both experts and mixes them. Only the difference of the two logits
 // matters, so beta_0 is its sigmoid.
 #include "model/kernels_cuda_columns.cuh"
+#include "model/kernels_cuda_held.cuh"
 
 namespace mixrec::model::cuda {
 namespace {
@@ -231,6 +232,10 @@ void GateForward(Branch* causal, Branch* context, const at::Tensor& gate_weight,
                  at::Tensor y, at::Tensor beta) {
   if (y.numel() == 0) return;
   const c10::cuda::CUDAGuard guard(y.device());
+  if (CanHold(y.size(1), causal->raw, causal->bias, causal->extra, context->raw, context->bias,
+              context->extra, residual, y)) {
+    return HeldGateForward(*causal, *context, gate_weight, gate_bias, residual, dropout, y, beta);
+  }
   const bool packs = AllowPacks(y.size(1), causal->raw, causal->bias, causal->extra, context->raw,
                                 context->bias, context->extra, gate_weight, residual, y);
   WithElement(y, [&](auto element) {
@@ -246,6 +251,10 @@ void GateBackward(const at::Tensor& d_y, const Branch& causal, const Branch& con
                   GateGradients* gradients) {
   if (d_y.numel() == 0) return;
   const c10::cuda::CUDAGuard guard(d_y.device());
+  if (CanHold(d_y.size(1), d_y, causal.raw, context.raw, gradients->causal_raw,
+              gradients->context_raw)) {
+    return HeldGateBackward(d_y, causal, context, gate_weight, beta, dropout, *gradients);
+  }
   const Slabs slabs = SlabsOf(d_y.size(0), d_y.size(1));
   const auto fp32 = beta.options().dtype(at::kFloat);
   const at::Tensor d_logit = at::empty({slabs.rows}, fp32);

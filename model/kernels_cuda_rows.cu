@@ -1,6 +1,7 @@
 // Residual branches and layer norm on the GPU: one warp a row, or a block per slab of rows where
 // column sums are wanted.
 #include "model/kernels_cuda_columns.cuh"
+#include "model/kernels_cuda_held.cuh"
 
 namespace mixrec::model::cuda {
 namespace {
@@ -40,7 +41,7 @@ __global__ void __launch_bounds__(kRowWarps* kWarp)
 template <typename T, int kPack>
 __global__ void __launch_bounds__(kSlabWarps* kWarp)
     ResidualBackwardKernel(Matrix<T> d_y, float scale, DeviceDropout dropout, Slabs slabs,
-                           Matrix<T> d_raw, float* partial) {
+                           Matrix<T> d_raw, bool stores, float* partial) {
   const int column = static_cast<int>((blockIdx.x * kWarp + threadIdx.x % kWarp) * kPack);
   const int64_t begin = blockIdx.y * slabs.slab_rows;
   const int64_t end = min(begin + slabs.slab_rows, slabs.rows);
@@ -55,7 +56,7 @@ __global__ void __launch_bounds__(kSlabWarps* kWarp)
         gradient[i] *= scale * dropout.Factor(seed, column + i);
         sums[0][i] += gradient[i];
       }
-      Store(gradient, d_raw.row(row) + column);
+      if (stores) Store(gradient, d_raw.row(row) + column);
     }
   }
   if (partial != nullptr) StorePartialSums(sums, slabs.columns, partial);
@@ -165,6 +166,12 @@ void LaunchResidualForward(const Branch& branch, const at::Tensor& residual, con
   C10_CUDA_KERNEL_LAUNCH_CHECK();
 }
 
+// Whether d_raw is d_y and stays so.
+bool IsIdentity(double scale, const Dropout& dropout, const at::Tensor& d_y,
+                const at::Tensor& d_raw) {
+  return scale == 1.0 && dropout.probability <= 0.0 && d_raw.is_same(d_y);
+}
+
 template <typename T, int kPack>
 void LaunchResidualBackward(const at::Tensor& d_y, double scale, const Dropout& dropout,
                             const Slabs& slabs, const at::Tensor& d_raw,
@@ -172,7 +179,8 @@ void LaunchResidualBackward(const at::Tensor& d_y, double scale, const Dropout& 
   ResidualBackwardKernel<T, kPack>
       <<<slabs.grid(kPack), kSlabWarps * kWarp, 0, c10::cuda::getCurrentCUDAStream()>>>(
           MatrixOf<T>(d_y), static_cast<float>(scale), DropoutOf(dropout), slabs,
-          MatrixOf<T>(d_raw), partial.defined() ? Data<float>(partial) : nullptr);
+          MatrixOf<T>(d_raw), !IsIdentity(scale, dropout, d_y, d_raw),
+          partial.defined() ? Data<float>(partial) : nullptr);
   C10_CUDA_KERNEL_LAUNCH_CHECK();
 }
 
@@ -223,6 +231,7 @@ void ResidualForward(const Branch& branch, const at::Tensor& residual, const Dro
 void ResidualBackward(const at::Tensor& d_y, double scale, const Dropout& dropout, at::Tensor d_raw,
                       at::Tensor d_bias) {
   if (d_y.numel() == 0) return;
+  if (!d_bias.defined() && IsIdentity(scale, dropout, d_y, d_raw)) return;
   const c10::cuda::CUDAGuard guard(d_y.device());
   const Slabs slabs = SlabsOf(d_y.size(0), d_y.size(1));
   at::Tensor partial;
@@ -248,6 +257,9 @@ void LayerNormForward(const at::Tensor& x, const at::Tensor& weight, const at::T
   if (x.numel() == 0) return;
   CHECK(mean.is_contiguous() && rstd.is_contiguous());
   const c10::cuda::CUDAGuard guard(x.device());
+  if (CanHold(x.size(1), x, weight, bias, y)) {
+    return HeldLayerNormForward(x, weight, bias, y, mean, rstd);
+  }
   const bool packs = AllowPacks(x.size(1), x, weight, bias, y);
   WithElement(x, [&](auto element) {
     using T = decltype(element);
@@ -261,6 +273,9 @@ void LayerNormBackward(const at::Tensor& d_y, const at::Tensor& x, const at::Ten
   if (x.numel() == 0) return;
   CHECK(mean.is_contiguous() && rstd.is_contiguous());
   const c10::cuda::CUDAGuard guard(x.device());
+  if (CanHold(x.size(1), d_y, x, weight, d_x)) {
+    return HeldLayerNormBackward(d_y, x, weight, mean, rstd, d_x);
+  }
   const bool packs = AllowPacks(x.size(1), d_y, x, weight, d_x);
   WithElement(x, [&](auto element) {
     using T = decltype(element);

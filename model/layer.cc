@@ -1,13 +1,17 @@
 #include "model/layer.h"
 
+#include <algorithm>
+
 #include "common/log.h"
+#include "model/architecture.h"
+#include "tensor/phase.h"
 
 namespace mixrec::model {
 namespace {
 
-at::Tensor Product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  return at::addmm(bias, x, weight.t());
-}
+using tensor::InputGradient;
+using tensor::Phase;
+using tensor::Product;
 
 // Rows of x that the layer's queries stand on.
 at::Tensor QueryRows(const Stream& stream, bool trimmed, const at::Tensor& x) {
@@ -48,6 +52,14 @@ Layer::Layer(const OptConfig& config, const OptLayer& weights, const ModelOption
   d_gate_bias_ = parameters.gradient(name + "gate.bias");
 }
 
+void Layer::Fold() {
+  if (causal_.folds()) folded_.causal = causal_.Fold(w_.out_weight, w_.out_bias);
+  if (context_.folds()) folded_.context = context_.Fold(w_.out_weight, w_.out_bias);
+  if (recommendation_.folds()) {
+    folded_.recommendation = recommendation_.Fold(w_.fc2_weight, w_.fc2_bias);
+  }
+}
+
 Dropout Layer::BranchDropout(const Stream& stream, bool trimmed, int branch) const {
   Dropout dropout;
   const at::Tensor& keys = trimmed ? stream.read_keys : stream.all_keys;
@@ -76,6 +88,7 @@ at::Tensor Layer::AttentionInput(const LayerSaved& saved) const {
 
 at::Tensor Layer::Forward(const Stream& stream, const Columns& columns, const at::Tensor& x,
                           bool trimmed, LayerSaved* saved) const {
+  const Phase phase("mixrec::forward/projections");
   const int64_t width = x.size(1);
   saved->trimmed = trimmed;
   saved->x = x;
@@ -140,15 +153,35 @@ void Layer::Attend(const Stream& stream, const Columns& columns, LayerSaved* sav
   const int64_t experts = context ? 2 : 1;
   saved->attention = at::empty({experts, queries, width}, saved->q.options());
   saved->log_sum_exp = at::empty({experts, queries, heads_}, saved->q.options().dtype(at::kFloat));
-  AttentionForward(InputsOf(*saved, heads_, context), saved->trimmed ? stream.read : stream.all,
-                   saved->attention, saved->log_sum_exp);
-  saved->projected =
-      Product(saved->attention.view({experts * queries, width}), w_.out_weight, w_.out_bias)
-          .view({experts, queries, width});
+  {
+    const Phase phase("mixrec::forward/attention");
+    AttentionForward(InputsOf(*saved, heads_, context), saved->trimmed ? stream.read : stream.all,
+                     saved->attention, saved->log_sum_exp);
+  }
+  saved->projected = ProjectAttention(*saved);
+}
+
+at::Tensor Layer::ProjectAttention(const LayerSaved& saved) const {
+  const int64_t experts = saved.attention.size(0), queries = saved.attention.size(1);
+  const int64_t width = saved.attention.size(2);
+  if (!folded_.causal.weight.defined() && !folded_.context.weight.defined()) {
+    return Product(saved.attention.view({experts * queries, width}), w_.out_weight, w_.out_bias)
+        .view({experts, queries, width});
+  }
+  const int64_t branches = kind_ == Kind::kDamoe ? 2 : 1;
+  const at::Tensor projected = at::empty({branches, queries, width}, saved.attention.options());
+  for (int64_t i = 0; i < branches; ++i) {
+    const Adapter::Folded& folded = i == 0 ? folded_.causal : folded_.context;
+    const bool whole = folded.weight.defined();
+    Product(saved.attention[std::min(i, experts - 1)], whole ? folded.weight : w_.out_weight,
+            whole ? folded.bias : w_.out_bias, {}, projected[i]);
+  }
+  return projected;
 }
 
 at::Tensor Layer::Mix(const Stream& stream, const at::Tensor& residual, const at::Tensor& a,
                       LayerSaved* saved) const {
+  const Phase phase("mixrec::forward/experts and gate");
   at::Tensor sum = at::empty(residual.sizes(), residual.options());
   const Dropout dropout = BranchDropout(stream, saved->trimmed, 0);
   const at::Tensor causal = saved->projected[0];
@@ -156,23 +189,19 @@ at::Tensor Layer::Mix(const Stream& stream, const at::Tensor& residual, const at
     at::add_out(sum, residual, causal);
     return sum;
   }
-  const auto expert = [&](const Adapter& adapter, const at::Tensor& attended,
-                          Adapter::Saved* adapter_saved) {
-    Branch branch;
-    branch.raw = adapter.Forward(adapter.parallel() ? a : attended, attended, adapter_saved);
-    branch.bias = adapter.up_bias();
-    if (adapter.adds_input()) branch.extra = a;
-    branch.scale = adapter.scale();
-    return branch;
+  const auto expert = [&](const Adapter& adapter, const Adapter::Folded& folded,
+                          const at::Tensor& attended, Adapter::Saved* adapter_saved) {
+    if (folded.weight.defined()) return Branch{attended, {}, {}, 1.0};
+    return adapter.Forward(adapter.parallel() ? a : attended, attended, adapter_saved);
   };
-  saved->causal_value = expert(causal_, causal, &saved->causal);
+  saved->causal_value = expert(causal_, folded_.causal, causal, &saved->causal);
   if (kind_ == Kind::kBase) {
     ResidualForward(saved->causal_value, residual, dropout, sum);
     saved->causal_value = Branch();
     return sum;
   }
-  const at::Tensor context = shared_attention_ ? causal : saved->projected[1];
-  saved->context_value = expert(context_, context, &saved->context);
+  const at::Tensor context = saved->projected[saved->projected.size(0) - 1];
+  saved->context_value = expert(context_, folded_.context, context, &saved->context);
   saved->beta = at::empty({sum.size(0), 2}, sum.options().dtype(at::kFloat));
   GateForward(&saved->causal_value, &saved->context_value, gate_weight_, gate_bias_, residual,
               dropout, sum, saved->beta);
@@ -180,18 +209,20 @@ at::Tensor Layer::Mix(const Stream& stream, const at::Tensor& residual, const at
 }
 
 at::Tensor Layer::FeedForward(const Stream& stream, LayerSaved* saved) const {
+  const Phase phase("mixrec::forward/feed-forward");
   const at::Tensor& y = saved->y;
   const at::Tensor f =
       pre_norm_ ? Normalise(y, w_.ln2_weight, w_.ln2_bias, &saved->mean2, &saved->rstd2) : y;
-  saved->activated = Product(f, w_.fc1_weight, w_.fc1_bias).relu_();
+  saved->activated = tensor::ReluProduct(f, w_.fc1_weight, w_.fc1_bias);
+  if (kind_ == Kind::kPlain) {
+    return Product(saved->activated, w_.fc2_weight, w_.fc2_bias, y);
+  }
+  if (folded_.recommendation.weight.defined()) {
+    return Product(saved->activated, folded_.recommendation.weight, folded_.recommendation.bias, y);
+  }
   saved->ffn = Product(saved->activated, w_.fc2_weight, w_.fc2_bias);
-  if (kind_ == Kind::kPlain) return y + saved->ffn;
-  Branch branch;
-  branch.raw = recommendation_.Forward(recommendation_.parallel() ? f : saved->ffn, saved->ffn,
-                                       &saved->recommendation);
-  branch.bias = recommendation_.up_bias();
-  if (recommendation_.adds_input()) branch.extra = f;
-  branch.scale = recommendation_.scale();
+  const Branch branch = recommendation_.Forward(recommendation_.parallel() ? f : saved->ffn,
+                                                saved->ffn, &saved->recommendation);
   at::Tensor sum = at::empty(y.sizes(), y.options());
   ResidualForward(branch, y, BranchDropout(stream, saved->trimmed, 1), sum);
   return sum;
@@ -199,6 +230,7 @@ at::Tensor Layer::FeedForward(const Stream& stream, LayerSaved* saved) const {
 
 at::Tensor Layer::Backward(const Stream& stream, Columns* columns, at::Tensor d_output,
                            bool special_only, const LayerSaved& saved) const {
+  const Phase phase("mixrec::backward/norms");
   at::Tensor d_sum2 = d_output;
   if (!pre_norm_) {
     d_sum2 = at::zeros_like(d_output);
@@ -240,41 +272,48 @@ at::Tensor Layer::Backward(const Stream& stream, Columns* columns, at::Tensor d_
 
 at::Tensor Layer::FeedForwardBackward(const Stream& stream, const at::Tensor& d_sum2,
                                       const LayerSaved& saved) const {
+  const Phase phase("mixrec::backward/feed-forward");
   at::Tensor d_ffn = d_sum2, d_f;
   if (kind_ != Kind::kPlain) {
-    at::Tensor d_raw = at::empty_like(d_sum2);
-    ResidualBackward(d_sum2, recommendation_.scale(), BranchDropout(stream, saved.trimmed, 1),
-                     d_raw, recommendation_.up_bias_gradient());
+    const Dropout dropout = BranchDropout(stream, saved.trimmed, 1);
+    const bool same = recommendation_.scale() == 1.0 && dropout.probability <= 0.0;
+    const at::Tensor d_raw = same ? d_sum2 : at::empty_like(d_sum2);
+    ResidualBackward(d_sum2, recommendation_.scale(), dropout, d_raw,
+                     recommendation_.up_bias_gradient());
+    d_ffn = d_raw;
     if (recommendation_.parallel()) {
       at::Tensor mean, rstd;
       const at::Tensor f =
           pre_norm_ ? Normalise(saved.y, w_.ln2_weight, w_.ln2_bias, &mean, &rstd) : saved.y;
-      d_f = recommendation_.Backward(d_raw, f, saved.recommendation,
-                                     recommendation_.adds_input() ? d_raw : at::Tensor());
-      d_ffn = d_raw;
+      d_f = at::empty_like(d_raw);
+      recommendation_.Backward(d_raw, f, saved.recommendation,
+                               recommendation_.adds_input() ? d_raw : at::Tensor(), d_f);
     } else {
-      d_ffn = recommendation_.Backward(d_raw, saved.ffn, saved.recommendation, d_raw);
+      if (same) d_ffn = at::empty_like(d_raw);
+      recommendation_.Backward(d_raw, saved.ffn, saved.recommendation, d_raw, d_ffn);
     }
   }
-  at::Tensor d_hidden = at::mm(d_ffn, w_.fc2_weight);
-  at::threshold_backward_out(d_hidden, d_hidden, saved.activated, 0);
-  if (d_f.defined()) return at::addmm(d_f, d_hidden, w_.fc1_weight);
-  return at::mm(d_hidden, w_.fc1_weight);
+  const at::Tensor d_hidden = tensor::ReluInputGradient(d_ffn, w_.fc2_weight, saved.activated);
+  return InputGradient(d_hidden, w_.fc1_weight, d_f);
 }
 
 Layer::MixGradient Layer::MixBackward(const Stream& stream, const at::Tensor& d_sum1,
                                       const LayerSaved& saved) const {
+  const Phase phase("mixrec::backward/experts and gate");
   MixGradient result;
   const Dropout dropout = BranchDropout(stream, saved.trimmed, 0);
   if (kind_ == Kind::kPlain) {
     result.projected = d_sum1.unsqueeze(0);
     return result;
   }
-  at::Tensor d_causal = at::empty_like(d_sum1), d_context;
+  // Both experts' gradients side by side, where the adapters' backward leaves those of its inputs.
+  const int64_t branches = kind_ == Kind::kBase ? 1 : 2;
+  const at::Tensor d_branches =
+      at::empty({branches, d_sum1.size(0), d_sum1.size(1)}, d_sum1.options());
+  const at::Tensor d_causal = d_branches[0], d_context = d_branches[branches - 1];
   if (kind_ == Kind::kBase) {
     ResidualBackward(d_sum1, 1.0, dropout, d_causal, causal_.up_bias_gradient());
   } else {
-    d_context = at::empty_like(d_sum1);
     GateGradients gradients{
         d_causal,       d_context,   causal_.up_bias_gradient(), context_.up_bias_gradient(),
         d_gate_weight_, d_gate_bias_};
@@ -284,32 +323,37 @@ Layer::MixGradient Layer::MixBackward(const Stream& stream, const at::Tensor& d_
   at::Tensor a;
   const auto expert = [&](const Adapter& adapter, const at::Tensor& d_raw,
                           const at::Tensor& attended, const Adapter::Saved& adapter_saved) {
-    if (!adapter.parallel()) return adapter.Backward(d_raw, attended, adapter_saved, d_raw);
+    if (!adapter.parallel()) {
+      adapter.Backward(d_raw, attended, adapter_saved, d_raw, d_raw);
+      return;
+    }
     if (!a.defined()) a = QueryRows(stream, saved.trimmed, AttentionInput(saved));
-    const at::Tensor d_input =
-        adapter.Backward(d_raw, a, adapter_saved, adapter.adds_input() ? d_raw : at::Tensor());
-    result.a = result.a.defined() ? result.a.add_(d_input) : d_input;
-    return d_raw;
+    const at::Tensor base = adapter.adds_input() ? d_raw : at::Tensor();
+    if (!result.a.defined()) {
+      result.a = at::empty_like(d_raw);
+      adapter.Backward(d_raw, a, adapter_saved, base, result.a);
+    } else {
+      at::Tensor d_input = at::empty_like(d_raw);
+      adapter.Backward(d_raw, a, adapter_saved, base, d_input);
+      result.a.add_(d_input);
+    }
   };
   const int64_t experts = saved.projected.size(0);
-  const at::Tensor d_first = expert(causal_, d_causal, saved.projected[0], saved.causal);
-  if (kind_ == Kind::kBase) {
-    result.projected = d_first.unsqueeze(0);
-    return result;
+  expert(causal_, d_causal, saved.projected[0], saved.causal);
+  if (kind_ == Kind::kDamoe) {
+    expert(context_, d_context, saved.projected[experts - 1], saved.context);
   }
-  const at::Tensor d_second =
-      expert(context_, d_context, saved.projected[experts - 1], saved.context);
-  result.projected =
-      shared_attention_ ? (d_first + d_second).unsqueeze(0) : at::stack({d_first, d_second});
+  result.projected = shared_attention_ ? (d_causal + d_context).unsqueeze(0) : d_branches;
   return result;
 }
 
 at::Tensor Layer::AttendBackward(const Stream& stream, Columns* columns, const MixGradient& d,
                                  bool special_only, const LayerSaved& saved) const {
+  const Phase phase("mixrec::backward/projections");
   const int64_t experts = saved.projected.size(0), queries = saved.q.size(0);
   const int64_t width = saved.q.size(1);
   const at::Tensor d_attention =
-      at::mm(d.projected.reshape({experts * queries, width}), w_.out_weight)
+      InputGradient(d.projected.reshape({experts * queries, width}), w_.out_weight)
           .view({experts, queries, width});
   at::Tensor d_qkv = at::empty({stream.rows, 3 * width}, saved.q.options());
   AttentionGradients gradients;
@@ -324,10 +368,14 @@ at::Tensor Layer::AttendBackward(const Stream& stream, Columns* columns, const M
     gradients.column_k = d_column_kv.narrow(1, 0, width);
     gradients.column_v = d_column_kv.narrow(1, width, width);
   }
-  AttentionBackward(InputsOf(saved, heads_, context), saved.trimmed ? stream.read : stream.all,
-                    saved.attention, saved.log_sum_exp, d_attention, &gradients);
+  {
+    const Phase attention("mixrec::backward/attention");
+    AttentionBackward(InputsOf(saved, heads_, context), saved.trimmed ? stream.read : stream.all,
+                      saved.attention, saved.log_sum_exp, d_attention, &gradients);
+  }
   if (d_column_kv.defined()) {
-    const at::Tensor d_normal = at::mm(d_column_kv, w_.qkv_weight.narrow(0, width, 2 * width));
+    const at::Tensor d_normal =
+        InputGradient(d_column_kv, w_.qkv_weight.narrow(0, width, 2 * width));
     if (pre_norm_) {
       LayerNormBackward(d_normal, columns->c, w_.ln1_weight, saved.column_mean, saved.column_rstd,
                         columns->d_c);
@@ -336,7 +384,7 @@ at::Tensor Layer::AttendBackward(const Stream& stream, Columns* columns, const M
     }
   }
   if (!saved.trimmed && !special_only) {
-    return d.a.defined() ? at::addmm(d.a, d_qkv, w_.qkv_weight) : at::mm(d_qkv, w_.qkv_weight);
+    return InputGradient(d_qkv, w_.qkv_weight, d.a);
   }
   // Rare shapes: few rows are queries (last layer), or few rows are wanted (bottom layer).
   if (saved.trimmed) {
@@ -352,8 +400,7 @@ at::Tensor Layer::AttendBackward(const Stream& stream, Columns* columns, const M
     d_qkv = d_qkv.index_select(0, stream.special_rows);
     if (d_extra.defined()) d_extra = d_extra.index_select(0, stream.special_rows);
   }
-  return d_extra.defined() ? at::addmm(d_extra, d_qkv, w_.qkv_weight)
-                           : at::mm(d_qkv, w_.qkv_weight);
+  return InputGradient(d_qkv, w_.qkv_weight, d_extra);
 }
 
 }  // namespace mixrec::model

@@ -12,6 +12,7 @@
 #include "model/options.h"
 #include "model/parameters.h"
 #include "model/stream.h"
+#include "tensor/products.h"
 
 namespace mixrec::model {
 
@@ -37,7 +38,7 @@ struct LayerSaved {
   at::Tensor beta;                     // [R, 2]
   at::Tensor sum1, y;                  // post-LN: input of LN1; [R, D] state after attention
   at::Tensor mean2, rstd2;             // [R]
-  at::Tensor activated;                // [R, F] after ReLU
+  at::Tensor activated;                // [R, F]
   at::Tensor ffn;                      // [R, D] output of fc2
   at::Tensor sum2;                     // post-LN: input of LN2
 };
@@ -51,6 +52,11 @@ class Layer {
   bool plain() const { return kind_ == Kind::kPlain; }
   bool mixes() const { return kind_ == Kind::kDamoe; }
 
+  // From now on Forward folds linear serial adapters into the frozen weights as they are now (and
+  // keeps nothing for Backward), until Unfold.
+  void Fold();
+  void Unfold() { folded_ = {}; }
+
   // Output [R, D]; with `trimmed` only the rows read.
   at::Tensor Forward(const Stream& stream, const Columns& columns, const at::Tensor& x,
                      bool trimmed, LayerSaved* saved) const;
@@ -63,6 +69,8 @@ class Layer {
   enum class Kind { kPlain, kBase, kDamoe };
 
   at::Tensor AttentionInput(const LayerSaved& saved) const;
+  // [experts, R, D]: the output projections of saved->attention.
+  at::Tensor ProjectAttention(const LayerSaved& saved) const;
   void Attend(const Stream& stream, const Columns& columns, LayerSaved* saved) const;
   at::Tensor Mix(const Stream& stream, const at::Tensor& residual, const at::Tensor& a,
                  LayerSaved* saved) const;
@@ -89,6 +97,9 @@ class Layer {
   int layer_;
   OptLayer w_;
   Adapter causal_, context_, recommendation_;
+  struct {
+    Adapter::Folded causal, context, recommendation;  // undefined weights: not folded
+  } folded_;
   at::Tensor gate_weight_, gate_bias_, d_gate_weight_, d_gate_bias_;  // fp32
 };
 

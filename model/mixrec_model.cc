@@ -102,7 +102,15 @@ class MixrecModel::Impl {
 
   States Forward(const data::PackedBatch& batch, const CfRows& rows, bool training,
                  DropoutKey dropout) {
-    stream_ = MakeStream(batch, backbone_.config.vocab_size, options_, dropout, training, device());
+    const at::Tensor states = Forward(
+        MakeStream(batch, backbone_.config.vocab_size, options_, dropout, training, device()), rows,
+        training);
+    return {states.narrow(0, 0, stream_.sequence_reads),
+            states.narrow(0, stream_.sequence_reads, stream_.alignment_reads)};
+  }
+
+  at::Tensor Forward(const Stream& stream, const CfRows& rows, bool training) {
+    stream_ = stream;
     MakeColumns(rows);
     saved_.clear();
     saved_.resize(training ? layers_.size() : 1);
@@ -112,15 +120,12 @@ class MixrecModel::Impl {
       if (!training) *saved = LayerSaved();
       x = layers_[k].Forward(stream_, columns_, x, /*trimmed=*/k + 1 == layers_.size(), saved);
     }
-    const at::Tensor states = FinalNorm(x);
     if (!training) saved_.clear();
-    return {states.narrow(0, 0, stream_.sequence_reads),
-            states.narrow(0, stream_.sequence_reads, stream_.alignment_reads)};
+    return FinalNorm(x);
   }
 
-  CfRows Backward(const States& d_states) {
+  CfRows Backward(at::Tensor d) {
     CHECK_EQ(saved_.size(), layers_.size()) << "Backward needs Forward(training = true) before it";
-    at::Tensor d = at::cat({d_states.sequence, d_states.alignment});
     if (backbone_.final_ln_weight.defined()) {
       const at::Tensor d_final = d;
       d = at::zeros_like(d_final);
@@ -135,6 +140,13 @@ class MixrecModel::Impl {
     saved_.clear();
     EmbedBackward(d);
     return ColumnsBackward();
+  }
+
+  void Fold() {
+    for (Layer& layer : layers_) layer.Fold();
+  }
+  void Unfold() {
+    for (Layer& layer : layers_) layer.Unfold();
   }
 
   Trace TraceForward(const data::PackedBatch& batch, const CfRows& rows) {
@@ -160,12 +172,9 @@ class MixrecModel::Impl {
   // x0 = E[token] + P[position + 2], special vectors standing in the word space (model.md D14).
   at::Tensor Embed() const {
     at::Tensor words = backbone_.word_embedding.index_select(0, stream_.words);
-    const auto place = [&](const char* name, const at::Tensor& rows) {
-      words.index_copy_(0, rows,
-                        parameters_->compute(name).unsqueeze(0).expand({rows.numel(), -1}));
-    };
-    place("seq_token", stream_.sequence_token_rows);
-    place("align_token", stream_.alignment_token_rows);
+    const at::Tensor specials =
+        at::stack({parameters_->compute("seq_token"), parameters_->compute("align_token")});
+    words.index_copy_(0, stream_.special_rows, specials.index_select(0, stream_.special_kinds));
     if (backbone_.project_in.defined()) words = at::mm(words, backbone_.project_in.t());
     return words.add_(backbone_.position_embedding.index_select(0, stream_.position_rows));
   }
@@ -174,10 +183,8 @@ class MixrecModel::Impl {
   void EmbedBackward(const at::Tensor& d) {
     const at::Tensor d_words = backbone_.project_in.defined() ? at::mm(d, backbone_.project_in) : d;
     const at::Tensor full = d_words.to(at::kFloat);
-    const at::Tensor is_sequence =
-        at::isin(stream_.special_rows, stream_.sequence_token_rows).to(at::kFloat).unsqueeze(1);
-    parameters_->gradient("seq_token").add_((full * is_sequence).sum(0));
-    parameters_->gradient("align_token").add_((full * (1.0 - is_sequence)).sum(0));
+    parameters_->gradient("seq_token").addmv_(full.t(), stream_.sequence_specials);
+    parameters_->gradient("align_token").addmv_(full.t(), stream_.alignment_specials);
   }
 
   at::Tensor FinalNorm(const at::Tensor& x) {
@@ -254,7 +261,15 @@ States MixrecModel::Forward(const data::PackedBatch& batch, const CfRows& rows, 
                             DropoutKey dropout) {
   return impl_->Forward(batch, rows, training, dropout);
 }
-CfRows MixrecModel::Backward(const States& d_states) { return impl_->Backward(d_states); }
+CfRows MixrecModel::Backward(const States& d_states) {
+  return impl_->Backward(at::cat({d_states.sequence, d_states.alignment}));
+}
+at::Tensor MixrecModel::Forward(const Stream& stream, const CfRows& rows, bool training) {
+  return impl_->Forward(stream, rows, training);
+}
+CfRows MixrecModel::Backward(const at::Tensor& d_states) { return impl_->Backward(d_states); }
+void MixrecModel::Fold() { impl_->Fold(); }
+void MixrecModel::Unfold() { impl_->Unfold(); }
 MixrecModel::Trace MixrecModel::TraceForward(const data::PackedBatch& batch, const CfRows& rows) {
   return impl_->TraceForward(batch, rows);
 }

@@ -16,6 +16,7 @@
 #include "model/backbone.h"
 #include "model/options.h"
 #include "model/parameters.h"
+#include "model/stream.h"
 
 namespace mixrec::model {
 
@@ -41,12 +42,6 @@ struct Losses {
 std::vector<ParameterSpec> TrainableSpecs(const OptConfig& config, const ModelOptions& options,
                                           int64_t items);
 
-// What dropout needs to be the same wherever a document is computed (model.md D26).
-struct DropoutKey {
-  uint64_t seed = 0;
-  int64_t step = 0;
-};
-
 class MixrecModel {
  public:
   // Keeps references: backbone and parameters outlive the model. Options are validated.
@@ -68,6 +63,16 @@ class MixrecModel {
   // `d_states`: gradients of the states, compute dtype.
   CfRows Backward(const States& d_states);
 
+  // The same from lists that are on the device already: states of the reads [R, W'], and their
+  // gradients. Neither waits for the device nor copies from the host, so both can be captured.
+  at::Tensor Forward(const Stream& stream, const CfRows& rows, bool training);
+  CfRows Backward(const at::Tensor& d_states);
+
+  // Until Unfold, Forward in inference folds linear serial adapters into the frozen weights, with
+  // the parameters' values at this moment. Costs memory for those weights.
+  void Fold();
+  void Unfold();
+
   // As Forward in inference, but returning every layer's input and the last output ([T, D], before
   // the final norm) and the gate values ([T, 2]) for tests and inspection.
   struct Trace {
@@ -86,6 +91,9 @@ class MixrecModel {
 // gradient to d_states. Shapes as in PackedBatch.
 double ContrastiveLoss(const data::PackedBatch& batch, const States& states, double temperature,
                        double weight, States* d_states);
+// The same on the device; states [R, W']. The loss is a scalar there.
+at::Tensor ContrastiveLoss(const Stream& stream, const at::Tensor& states, double temperature,
+                           double weight, at::Tensor d_states);
 
 // The dense tensors of a CF model: the layers of NCF, none for MF.
 std::vector<ParameterSpec> CfSpecs(const ModelOptions& options);
@@ -96,6 +104,8 @@ class CfModel {
   CfModel(const ModelOptions& options, DenseParameters* parameters);
   // BPR loss over the batch's pairs; adds weight * gradients to the dense gradients and to d_rows.
   double BprLoss(const data::PackedBatch& batch, const CfRows& rows, double weight, CfRows* d_rows);
+  // The same on the device; the loss is a scalar there.
+  at::Tensor BprLoss(const Stream& stream, const CfRows& rows, double weight, CfRows* d_rows);
 
  private:
   ModelOptions options_;

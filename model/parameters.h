@@ -42,6 +42,10 @@ class DenseParameters {
   const std::vector<ParameterSpec>& specs() const { return specs_; }
   at::Tensor flat_value() const { return flat_value_; }        // [size] fp32
   at::Tensor flat_gradient() const { return flat_gradient_; }  // [size] fp32
+  // [size] compute_dtype; undefined when that is fp32.
+  at::Tensor flat_copy() const {
+    return flat_compute_.scalar_type() == at::kFloat ? at::Tensor() : flat_compute_;
+  }
   int64_t size() const { return flat_value_.numel(); }
 
  private:

@@ -55,6 +55,11 @@ class Table {
   // dense table, strided for a sparse one.
   const at::Tensor& PartValues(size_t part) const { return views_[0][part]; }
 
+  // Of a sparse table: [local rows, state_width] fp32, and the rows' update counts [local rows]
+  // int32, for optimisers that step them from outside.
+  const at::Tensor& rows() const { return rows_; }
+  const at::Tensor& counts() const { return counts_; }
+
   // Local rows by the names that checkpoints use, as views: PART [local rows, width of the part]
   // fp32.
   NamedTensors Values() const;

@@ -7,7 +7,11 @@
 #include <vector>
 
 #include "common/log.h"
+#include "tensor/products.h"
 #include "tensor/softmax_rows.h"
+#ifdef MIXREC_CUDA
+#include "tensor/softmax_cuda.h"
+#endif
 
 namespace mixrec::tensor {
 namespace {
@@ -18,23 +22,31 @@ int64_t ChunkRows(const at::Tensor& states, int64_t items) {
   return std::max<int64_t>(16, elements / std::max<int64_t>(1, items));
 }
 
-// One chunk's logits become loss_weight * (softmax - onehot), in place; returns the
-// cross-entropies.
-at::Tensor LogitGradient(at::Tensor logits, const at::Tensor& labels, const at::Tensor& weights) {
-  if (logits.is_cpu()) {
-    at::Tensor losses = at::empty({logits.size(0)}, logits.options());
-    SoftmaxGradientRows(logits.size(0), logits.size(1), labels.contiguous().data_ptr<int64_t>(),
-                        weights.contiguous().data_ptr<float>(), logits.data_ptr<float>(),
-                        losses.data_ptr<float>());
-    return losses;
+// One chunk: logits, still without bias on a GPU, become loss_weight * (softmax - onehot) in the
+// returned tensor of `type`; `losses` get the cross-entropies.
+at::Tensor LogitGradient(const at::Tensor& logits, const at::Tensor& bias, const at::Tensor& labels,
+                         const at::Tensor& weights, at::ScalarType type, at::Tensor losses) {
+#ifdef MIXREC_CUDA
+  if (logits.is_cuda()) {
+    at::Tensor d_logits =
+        type == at::kFloat ? logits : at::empty(logits.sizes(), logits.options().dtype(type));
+    cuda::SoftmaxGradientRows(logits, bias, labels, weights, losses, d_logits);
+    return d_logits;
   }
-  const at::Tensor log_sum_exp = logits.logsumexp(1, /*keepdim=*/true);
-  const at::Tensor column = labels.unsqueeze(1);
-  const at::Tensor loss = (log_sum_exp - logits.gather(1, column)).squeeze(1);
-  logits.sub_(log_sum_exp).exp_();
-  logits.scatter_add_(1, column, at::full({}, -1.0, logits.options()).expand(column.sizes()));
-  logits.mul_(weights.unsqueeze(1));
-  return loss;
+#endif
+  logits.add_(bias);
+  SoftmaxGradientRows(logits.size(0), logits.size(1), labels.contiguous().data_ptr<int64_t>(),
+                      weights.contiguous().data_ptr<float>(), logits.data_ptr<float>(),
+                      losses.data_ptr<float>());
+  return logits.to(type);
+}
+
+// states weight^T in fp32.
+at::Tensor Logits(const at::Tensor& states, const at::Tensor& weight) {
+  if (states.is_cuda() && states.scalar_type() != at::kFloat) {
+    return at::mm(states, weight.t(), at::kFloat);
+  }
+  return at::mm(states, weight.t()).to(at::kFloat);
 }
 
 }  // namespace
@@ -59,19 +71,13 @@ at::Tensor SoftmaxCrossEntropy(const at::Tensor& states, const at::Tensor& weigh
   for (int64_t first = 0; first < rows; first += chunk) {
     const int64_t count = std::min(chunk, rows - first);
     const at::Tensor part = states.narrow(0, first, count);
-    at::Tensor logits = ItemScores(part, weight, bias);
-    losses.narrow(0, first, count)
-        .copy_(LogitGradient(logits, labels.narrow(0, first, count),
-                             loss_weights.narrow(0, first, count)));
+    const at::Tensor d_logits = LogitGradient(
+        Logits(part, weight), bias, labels.narrow(0, first, count),
+        loss_weights.narrow(0, first, count), states.scalar_type(), losses.narrow(0, first, count));
     if (d_states == nullptr) continue;
-    d_bias.add_(logits.sum(0));
-    const at::Tensor d_logits = logits.to(states.scalar_type());
-    d_states->narrow(0, first, count).copy_(at::mm(d_logits, weight));
-    if (d_weight.scalar_type() == states.scalar_type()) {
-      d_weight.addmm_(d_logits.t(), part);
-    } else {
-      d_weight.add_(at::mm(d_logits.t(), part));
-    }
+    d_bias.add_(d_logits.sum(0, false, at::kFloat));
+    InputGradient(d_logits, weight, {}, d_states->narrow(0, first, count));
+    AddOuterProduct(d_logits, part, d_weight);
   }
   return losses;
 }
@@ -89,13 +95,23 @@ at::Tensor RankOfTargets(const at::Tensor& scores, const at::Tensor& targets,
   return ahead.sum(1) + 1;
 }
 
+// A score's bits as an integer of the same order, then the item's index, descending: the largest
+// keys are the best items, the smaller index first among equals.
+std::pair<at::Tensor, at::Tensor> TopKByKeys(const at::Tensor& scores, int64_t k) {
+  const int64_t last = scores.size(1) - 1;
+  const at::Tensor bits = (scores + 0.0f).contiguous().view(at::kInt);  // -0 becomes 0
+  const at::Tensor ordered = bits.bitwise_xor(bits.bitwise_right_shift(31).bitwise_and(0x7FFFFFFF));
+  const at::Tensor behind = at::arange(last, -1, -1, scores.options().dtype(at::kLong));
+  const at::Tensor keys = ordered.to(at::kLong).bitwise_left_shift(32).bitwise_or(behind);
+  const at::Tensor best = std::get<0>(keys.topk(k, /*dim=*/1));
+  const at::Tensor items = at::rsub(best.bitwise_and(0xFFFFFFFF), last);
+  return {items, scores.gather(1, items)};
+}
+
 std::pair<at::Tensor, at::Tensor> TopK(const at::Tensor& scores, int64_t k) {
   const int64_t items = scores.size(1);
   k = std::min(k, items);
-  if (scores.is_cuda()) {
-    auto [values, indices] = scores.sort(/*stable=*/true, /*dim=*/1, /*descending=*/true);
-    return {indices.narrow(1, 0, k).contiguous(), values.narrow(1, 0, k).contiguous()};
-  }
+  if (scores.is_cuda()) return TopKByKeys(scores, k);
   const at::Tensor from = scores.contiguous();
   at::Tensor indices = at::empty({scores.size(0), k}, at::kLong);
   at::parallel_for(0, scores.size(0), 1, [&](int64_t first, int64_t last) {

@@ -21,8 +21,9 @@ std::string Complaint(const std::string& text) {
 }
 
 TEST(ArchitectureDomain, SpaceFileHasALineADimension) {
-  const auto dimensions = Dimensions("# what is searched\n\n replace_every ordinal 1,2,3 # r\n"
-                                     "bottleneck\tlog 16,32,64\r\n");
+  const auto dimensions = Dimensions(
+      "# what is searched\n\n replace_every ordinal 1,2,3 # r\n"
+      "bottleneck\tlog 16,32,64\r\n");
   ASSERT_EQ(dimensions.size(), 2u);
   EXPECT_EQ(DimensionLine(dimensions[0]), "replace_every ordinal 1,2,3");
   EXPECT_EQ(DimensionLine(dimensions[1]), "bottleneck log 16,32,64");
@@ -77,8 +78,8 @@ TEST(Prior, LayersAreMappedByRelativeDepth) {
 
 TEST(Prior, ResultsAreStandardisedAndKeptByTheJournal) {
   scheduler::StudyRecord study;
-  for (const auto& [bits, value] : std::vector<std::pair<const char*, double>>{
-           {"000", 0.1}, {"111", 0.3}, {"010", 0.2}}) {
+  for (const auto& [bits, value] :
+       std::vector<std::pair<const char*, double>>{{"000", 0.1}, {"111", 0.3}, {"010", 0.2}}) {
     scheduler::TrialRecord trial;
     trial.number = static_cast<int>(study.trials.size());
     trial.state = scheduler::TrialState::kComplete;

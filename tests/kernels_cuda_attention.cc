@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "common/random.h"
+#include "model/attention_tiles.h"
 #include "model/kernels.h"
 #include "tests/kernels_cuda_fixture.h"
 
@@ -38,7 +39,8 @@ struct Segments {
   }
 };
 
-AttentionLayout MakeLayout(const StreamShape& shape, int64_t* rows) {
+// `item_rows`: rows of every group but the last of a document; 0: random ones.
+AttentionLayout MakeLayout(const StreamShape& shape, int item_rows, int64_t* rows) {
   RandomStream random(HashKey(7, "layout"));
   const auto below = [&](int bound) { return static_cast<int>(random.Next() % bound); };
   std::vector<int> documents = {shape.prompt_rows};
@@ -52,17 +54,26 @@ AttentionLayout MakeLayout(const StreamShape& shape, int64_t* rows) {
     if (!shape.trimmed || below(9) == 0) queries.push_back(row);
   }
   Segments causal{{}, {}, 5}, context{{}, {}, 6};
+  data::PackedBatch batch;
+  batch.prompt_tokens = shape.prompt_rows;
+  std::vector<int32_t> user_columns, item_columns;
   int begin = 0;
   for (size_t d = 0; d < documents.size(); ++d) {
     const int end = begin + documents[d];
     if (begin == end) continue;
     const bool alignment = d > shape.sequences.size();
     causal.Add(queries, begin, end, {alignment && shape.prompt_rows > 0 ? 1 : 0});
+    const auto kind = alignment ? data::DocumentKind::kAlignment : data::DocumentKind::kSequence;
+    batch.documents.push_back({begin, end, kind, -1});
     const int32_t user = shape.columns > 0 && !alignment && d > 0 ? below(shape.columns) : -1;
     for (int row = begin; row < end;) {
-      const int next = d == 0 ? end : std::min(end, row + 1 + below(45));
+      const int length = item_rows > 0 ? item_rows : 1 + below(45);
+      const int next = d == 0 ? end : std::min(end, row + length);
       const int32_t item = shape.columns > 0 && d > 0 ? below(shape.columns + 1) - 1 : -1;
-      context.Add(queries, row, next, {below(4) == 0 ? -1 : user, item});
+      batch.groups.push_back({row, next, -1, -1});
+      user_columns.push_back(below(4) == 0 ? -1 : user);
+      item_columns.push_back(item);
+      context.Add(queries, row, next, {user_columns.back(), item});
       row = next;
     }
     begin = end;
@@ -74,6 +85,12 @@ AttentionLayout MakeLayout(const StreamShape& shape, int64_t* rows) {
   layout.query_document = at::tensor(causal.owner, at::kInt);
   layout.query_group = at::tensor(context.owner, at::kInt);
   layout.prompt_rows = shape.prompt_rows;
+  const TileLists lists =
+      MakeTiles(batch, queries, user_columns, item_columns, static_cast<int32_t>(shape.columns));
+  layout.tiles = at::tensor(lists.tiles, at::kInt).view({-1, kTileFields});
+  layout.key_tiles = at::tensor(lists.key_tiles, at::kInt);
+  layout.shared_starts = at::tensor(lists.shared_starts, at::kInt);
+  layout.shared_entries = at::tensor(lists.shared_entries, at::kInt);
   return layout;
 }
 
@@ -85,7 +102,8 @@ NamedTensors RunAttention(const Lane& lane, const StreamShape& shape, const Atte
   const int64_t width = shape.heads * shape.head_width, rows = qkv.size(0);
   AttentionLayout layout = host;
   for (at::Tensor* tensor : {&layout.query_rows, &layout.causal, &layout.context,
-                             &layout.query_document, &layout.query_group}) {
+                             &layout.query_document, &layout.query_group, &layout.tiles,
+                             &layout.key_tiles, &layout.shared_starts, &layout.shared_entries}) {
     *tensor = lane.Exactly(*tensor);
   }
   const at::Tensor buffer = lane.Copy(qkv), column_buffer = lane.Copy(columns);
@@ -130,10 +148,10 @@ NamedTensors RunAttention(const Lane& lane, const StreamShape& shape, const Atte
 
 class AttentionCuda : public KernelsCuda {
  protected:
-  void Check(const StreamShape& shape) {
+  void Check(const StreamShape& shape, int item_rows = 0) {
     const int64_t width = shape.heads * shape.head_width;
     int64_t rows = 0;
-    const AttentionLayout layout = MakeLayout(shape, &rows);
+    const AttentionLayout layout = MakeLayout(shape, item_rows, &rows);
     const at::Tensor qkv = Random({rows, 3 * width});
     const at::Tensor columns = Random({shape.columns, 2 * width});
     const at::Tensor d_out = Random({shape.context ? 2 : 1, layout.query_rows.numel(), width});
@@ -144,6 +162,16 @@ class AttentionCuda : public KernelsCuda {
 
 TEST_P(AttentionCuda, EqualsCpuOnAMixedStream) {
   Check({12, 64, 9, {1, 124, 400, 33, 64}, {31, 5, 40, 32, 1}, 17, true, false});
+}
+TEST_P(AttentionCuda, EqualsCpuOnItemsOfTheUsualLength) {
+  Check({12, 64, 9, {62, 31, 310}, std::vector<int>(20, 31), 25, true, false}, 31);
+  Check({12, 64, 9, {62, 31, 310}, std::vector<int>(20, 31), 25, true, true}, 31);
+}
+TEST_P(AttentionCuda, EqualsCpuOnAPromptLongerThanAChunkOfSharedKeys) {
+  Check({4, 64, 41, {62, 31}, {31, 20, 44}, 7, true, false});
+}
+TEST_P(AttentionCuda, EqualsCpuOnHeadsOfThirtyTwo) {
+  Check({6, 32, 9, {124, 33}, {31, 5, 40}, 6, true, false});
 }
 TEST_P(AttentionCuda, EqualsCpuOnSmallHeads) {
   Check({4, 8, 9, {50, 7, 130}, {31, 12, 20}, 5, true, false});

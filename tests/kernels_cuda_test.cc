@@ -16,11 +16,9 @@ struct RowShape {
 };
 
 std::vector<RowShape> RowShapes() {
-  return {{301, 768, true, true, 0.3},
-          {77, 64, false, true, 0.0},
-          {1, 32, true, false, 0.1},
-          {5000, 40, false, false, 0.5},
-          {130, 33, true, true, 0.2}};
+  return {{301, 768, true, true, 0.3},   {77, 64, false, true, 0.0}, {1, 32, true, false, 0.1},
+          {5000, 40, false, false, 0.5}, {130, 33, true, true, 0.2}, {600, 1024, false, true, 0.1},
+          {70, 2048, true, true, 0.1}};
 }
 
 Dropout MakeDropout(const Lane& lane, const RowShape& shape) {

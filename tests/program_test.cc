@@ -82,7 +82,7 @@ TEST(Program, AnUnknownCommandIsAUsageErrorWithASuggestion) {
   EXPECT_EQ(Type({"help", "trian"}).code, kExitUsage);
   EXPECT_EQ(Type({}).code, kExitUsage);
   EXPECT_EQ(Type({"bench"}).code, kExitUsage);
-  EXPECT_THAT(Type({"bench"}).err, HasSubstr("bench step, bench bo"));
+  EXPECT_THAT(Type({"bench"}).err, HasSubstr("bench step, bench score, bench bo"));
 }
 
 TEST(Program, ABadFlagIsOneLineNamingTheCommand) {

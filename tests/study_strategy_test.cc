@@ -69,8 +69,10 @@ TEST(StudyStrategy, AJournalWithPendingTrialsReplaysToEverySuggestion) {
       const TrialRecord& trial = journal->study().trials[static_cast<size_t>(number)];
       const bool fails = number == 13;
       const auto value = fails ? std::nullopt : std::optional(Score(trial.Text(kBitsAttribute)));
-      ASSERT_TRUE(journal->FinishTrial(number, fails ? TrialState::kFailed : TrialState::kComplete,
-                                       value, {}).ok());
+      ASSERT_TRUE(
+          journal
+              ->FinishTrial(number, fails ? TrialState::kFailed : TrialState::kComplete, value, {})
+              .ok());
       strategy->Told(trial);
     }
   }
@@ -126,8 +128,8 @@ TEST(StudyStrategy, SearchedNumbersAreInTheJournalAndInTheWork) {
   for (const TrialRecord& trial : study.trials) {
     const double r = trial.Number(kReplaceEvery).value();
     EXPECT_EQ(trial.Text(kBitsAttribute).size(), r == 2 ? 9u : 6u);
-    EXPECT_TRUE(seen.insert(trial.Text(kBitsAttribute) + StrCat(trial.Number(kBottleneck).value()))
-                    .second)
+    EXPECT_TRUE(
+        seen.insert(trial.Text(kBitsAttribute) + StrCat(trial.Number(kBottleneck).value())).second)
         << trial.number;
   }
   EXPECT_EQ(CheckSuggestions(study).value(), "");

@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "tensor/device_step.h"
+
 namespace mixrec::worker {
 
 DenseOptimizer::DenseOptimizer(const tensor::AdamWOptions& options,
@@ -15,6 +17,11 @@ void DenseOptimizer::Step(int64_t step, double learning_rate) {
   tensor::AdamWStep(options_, learning_rate, step + 1, parameters_->flat_gradient(),
                     parameters_->flat_value(), first_moment_, second_moment_);
   parameters_->RefreshCompute();
+}
+
+void DenseOptimizer::Step(const at::Tensor& schedule, const at::Tensor& total) {
+  tensor::AdamWStep(schedule, total, parameters_->flat_gradient(), parameters_->flat_value(),
+                    first_moment_, second_moment_, parameters_->flat_copy());
 }
 
 model::NamedTensors DenseOptimizer::State() const {

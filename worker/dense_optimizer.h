@@ -19,6 +19,10 @@ class DenseOptimizer {
   // One step with the gradients as they are; `step` counts from 0. Refreshes the compute copy.
   void Step(int64_t step, double learning_rate);
 
+  // The same with what changes from step to step on the device (tensor/device_step.h); the
+  // gradients become zeros.
+  void Step(const at::Tensor& schedule, const at::Tensor& total);
+
   // first_moment.NAME and second_moment.NAME of every tensor, as views.
   model::NamedTensors State() const;
 

@@ -45,12 +45,22 @@ absl::StatusOr<CrossEntropies> EmbeddedItemProjection::CrossEntropy(
     const at::Tensor& weights) {
   step_ = step;
   parameters_.ZeroGradient();
+  return CrossEntropyOf(states, tensor::IndexTensor(labels, states.device()), weights);
+}
+
+CrossEntropies EmbeddedItemProjection::CrossEntropyOf(const at::Tensor& states,
+                                                      const at::Tensor& labels,
+                                                      const at::Tensor& weights) {
   CrossEntropies result;
   result.values = tensor::SoftmaxCrossEntropy(
-      states, parameters_.compute(kWeight), parameters_.value(kBias),
-      tensor::IndexTensor(labels, states.device()), weights, &result.d_states,
-      parameters_.gradient(kWeight), parameters_.gradient(kBias));
+      states, parameters_.compute(kWeight), parameters_.value(kBias), labels, weights,
+      &result.d_states, parameters_.gradient(kWeight), parameters_.gradient(kBias));
   return result;
+}
+
+void EmbeddedItemProjection::Step(const at::Tensor& schedule, const at::Tensor& total) {
+  CHECK(optimizer_.has_value());
+  optimizer_->Step(schedule, total);
 }
 
 absl::Status EmbeddedItemProjection::StartUpdate(double learning_rate) {

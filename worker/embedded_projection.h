@@ -37,6 +37,12 @@ class EmbeddedItemProjection : public ItemProjection {
   model::NamedTensors OptimizerState() const override;
   void Refresh() override { parameters_.RefreshCompute(); }
 
+  // CrossEntropy and the update after it with everything on the device (resident_step.h). Gradients
+  // are zero before the first and after the second.
+  CrossEntropies CrossEntropyOf(const at::Tensor& states, const at::Tensor& labels,
+                                const at::Tensor& weights);
+  void Step(const at::Tensor& schedule, const at::Tensor& total);
+
   // Scores of all items for states [N, D]: [N, I] fp32.
   at::Tensor Scores(const at::Tensor& states) const;
 

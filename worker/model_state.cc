@@ -85,6 +85,28 @@ absl::Status ModelState::PushRows(const data::PackedBatch& batch, const model::C
   return item_table_->Push(step_, batch.item_ids, gradients.item, learning_rate);
 }
 
+EmbeddedItemProjection& ModelState::embedded_projection() {
+  CHECK(resident());
+  return static_cast<EmbeddedItemProjection&>(*projection_);
+}
+
+model::CfRows ModelState::PullResidentRows(const model::Stream& stream) const {
+  CHECK(resident());
+  if (user_table_ == nullptr) return {};
+  return {static_cast<const RowTable&>(*user_table_).PullOnDevice(stream.user_ids),
+          static_cast<const RowTable&>(*item_table_).PullOnDevice(stream.item_ids)};
+}
+
+void ModelState::PushResidentRows(const model::Stream& stream, const model::CfRows& gradients,
+                                  const at::Tensor& schedule, const at::Tensor& total) {
+  CHECK(resident());
+  if (user_table_ == nullptr || options_.cf_frozen) return;
+  static_cast<RowTable&>(*user_table_)
+      .PushOnDevice(stream.user_ids, gradients.user, schedule, total);
+  static_cast<RowTable&>(*item_table_)
+      .PushOnDevice(stream.item_ids, gradients.item, schedule, total);
+}
+
 absl::Status ModelState::Settle() {
   MIXREC_RETURN_IF_ERROR(projection_->Settle());
   if (user_table_ == nullptr) return absl::OkStatus();

@@ -16,6 +16,7 @@
 #include "model/parameters.h"
 #include "model/safetensors.h"
 #include "tensor/optimizer.h"
+#include "worker/embedded_projection.h"
 #include "worker/item_projection.h"
 #include "worker/placement.h"
 #include "worker/table_specs.h"
@@ -50,6 +51,13 @@ class ModelState {
   void PrefetchRows(const data::PackedBatch& next);
   absl::Status PushRows(const data::PackedBatch& batch, const model::CfRows& gradients,
                         double learning_rate);
+  // Whether all tables are in this process. The functions that follow, for a step whose inputs are
+  // on the device (resident_step.h), need it.
+  bool resident() const { return placement_.session == nullptr; }
+  EmbeddedItemProjection& embedded_projection();
+  model::CfRows PullResidentRows(const model::Stream& stream) const;
+  void PushResidentRows(const model::Stream& stream, const model::CfRows& gradients,
+                        const at::Tensor& schedule, const at::Tensor& total);
   // Waits until the tables have every update that was sent.
   absl::Status Settle();
 

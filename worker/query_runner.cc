@@ -1,8 +1,12 @@
 #include "worker/query_runner.h"
 
 #include <algorithm>
+#include <future>
+#include <optional>
+#include <utility>
 
 #include "common/stop_signal.h"
+#include "model/stream.h"
 
 namespace mixrec::worker {
 namespace {
@@ -18,6 +22,89 @@ data::BatchOptions SequenceOptions(const ModelState& state, int max_items) {
   options.sequence_token = static_cast<int32_t>(state.backbone().config.vocab_size);
   options.alignment_token = options.sequence_token + 1;
   return options;
+}
+
+// Folds the model's adapters as long as it lives.
+class Folding {
+ public:
+  explicit Folding(model::MixrecModel* model) : model_(model) { model->Fold(); }
+  ~Folding() { model_->Unfold(); }
+  Folding(const Folding&) = delete;
+  Folding& operator=(const Folding&) = delete;
+
+ private:
+  model::MixrecModel* model_;
+};
+
+// Packs batches and lists what the model needs of them on a thread of its own, one ahead.
+class BatchPacker {
+ public:
+  BatchPacker(const data::Catalogue& catalogue, const std::vector<data::EvaluationQuery>& queries,
+              const data::BatchOptions& options, std::vector<std::vector<int32_t>> plan,
+              const ModelState& state)
+      : catalogue_(catalogue),
+        queries_(queries),
+        options_(options),
+        plan_(std::move(plan)),
+        state_(state) {
+    Start();
+  }
+
+  struct Packed {
+    const std::vector<int32_t>* chosen = nullptr;  // indices of its queries
+    data::PackedBatch batch;
+    model::StreamLists lists;
+    std::vector<int64_t> sizes;
+    at::Tensor host;  // the lists
+  };
+  // Nothing after the last batch.
+  std::optional<Packed> Next() {
+    if (!packing_.valid()) return std::nullopt;
+    std::optional<Packed> packed = packing_.get();
+    Start();
+    return packed;
+  }
+
+ private:
+  void Start() {
+    if (next_ == plan_.size()) return;
+    packing_ = std::async(std::launch::async, [this, index = next_++] { return Pack(index); });
+  }
+  Packed Pack(size_t index) const {
+    std::vector<data::EvaluationQuery> part;
+    part.reserve(plan_[index].size());
+    for (const int32_t query : plan_[index]) part.push_back(queries_[static_cast<size_t>(query)]);
+    data::PackedBatch batch = data::BuildEvaluationBatch(catalogue_, options_, part);
+    model::StreamLists lists(batch, state_.backbone().config.vocab_size, state_.options(), {},
+                             /*training=*/false);
+    std::vector<int64_t> sizes = lists.Sizes();
+    at::Tensor host =
+        at::empty({lists.Bytes(sizes)},
+                  at::TensorOptions(at::kByte).pinned_memory(state_.device().is_cuda()));
+    lists.Write(sizes, host.data_ptr());
+    return {&plan_[index], std::move(batch), std::move(lists), std::move(sizes), std::move(host)};
+  }
+
+  const data::Catalogue& catalogue_;
+  const std::vector<data::EvaluationQuery>& queries_;
+  const data::BatchOptions options_;
+  const std::vector<std::vector<int32_t>> plan_;
+  const ModelState& state_;
+  size_t next_ = 0;
+  std::future<Packed> packing_;
+};
+
+// The states of a batch's sequences [N, D].
+absl::StatusOr<at::Tensor> Forward(const BatchPacker::Packed& packed, ModelState* state) {
+  const model::Stream stream =
+      packed.lists.Over(packed.sizes, packed.host.to(state->device(), /*non_blocking=*/true));
+  model::CfRows rows;
+  if (state->resident()) {
+    rows = state->PullResidentRows(stream);
+  } else {
+    MIXREC_ASSIGN_OR_RETURN(rows, state->PullRows(packed.batch));
+  }
+  return state->network().Forward(stream, rows, /*training=*/false);
 }
 
 }  // namespace
@@ -36,25 +123,25 @@ absl::Status RunQueries(
   for (const auto& query : queries) lengths.push_back(SequenceTokens(catalogue, query.items));
   const int64_t max_states = std::max<int64_t>(1, kScoreElements / state->items());
 
-  for (const std::vector<int32_t>& chosen : data::PlanBatchesByTokens(lengths, max_tokens)) {
+  const Folding folding(&state->network());
+  BatchPacker packer(catalogue, queries, batch_options,
+                     data::PlanBatchesByTokens(lengths, max_tokens), *state);
+  while (const auto packed = packer.Next()) {
     if (StopRequested()) return StoppedError("stopped on request");
-    std::vector<data::EvaluationQuery> part;
-    part.reserve(chosen.size());
-    for (const int32_t index : chosen) part.push_back(queries[static_cast<size_t>(index)]);
-    const data::PackedBatch batch = data::BuildEvaluationBatch(catalogue, batch_options, part);
-    MIXREC_ASSIGN_OR_RETURN(const model::CfRows rows, state->PullRows(batch));
-    const model::States states = state->network().Forward(batch, rows, /*training=*/false);
-    if (!states.sequence.isfinite().all().item<bool>()) {
-      return FailureError(
-          "the model's states are not finite: it has diverged, or the precision is "
-          "too low for this backbone");
-    }
+    MIXREC_ASSIGN_OR_RETURN(const at::Tensor states, Forward(*packed, state));
+    const at::Tensor finite = states.isfinite().all();
+    const auto chosen = absl::MakeConstSpan(*packed->chosen);
     const auto count = static_cast<int64_t>(chosen.size());
     for (int64_t first = 0; first < count; first += max_states) {
       const int64_t size = std::min(max_states, count - first);
-      MIXREC_RETURN_IF_ERROR(consume(absl::MakeConstSpan(chosen).subspan(static_cast<size_t>(first),
-                                                                         static_cast<size_t>(size)),
-                                     states.sequence.narrow(0, first, size)));
+      MIXREC_RETURN_IF_ERROR(
+          consume(chosen.subspan(static_cast<size_t>(first), static_cast<size_t>(size)),
+                  states.narrow(0, first, size)));
+    }
+    if (!finite.item<bool>()) {
+      return FailureError(
+          "the model's states are not finite: it has diverged, or the precision is "
+          "too low for this backbone");
     }
   }
   return absl::OkStatus();

@@ -1,5 +1,8 @@
 #include "worker/tables.h"
 
+#include "ps/row_optimizer.h"
+#include "tensor/device_step.h"
+
 namespace mixrec::worker {
 namespace {
 
@@ -30,6 +33,16 @@ absl::Status RowTable::Push(int64_t /*step*/, const std::vector<int32_t>& ids,
                             const at::Tensor& gradients, double learning_rate) {
   table_->PushRows(ids, gradients, learning_rate);
   return absl::OkStatus();
+}
+
+at::Tensor RowTable::PullOnDevice(const at::Tensor& ids) const {
+  return table_->rows().narrow(1, 0, table_->width()).index_select(0, ids.clamp_min(0));
+}
+
+void RowTable::PushOnDevice(const at::Tensor& ids, const at::Tensor& gradients,
+                            const at::Tensor& schedule, const at::Tensor& total) {
+  tensor::RowAdamWStep(ps::AdamWOptionsOf(spec_.optimizer), schedule, total, ids,
+                       gradients.contiguous(), table_->rows(), table_->counts());
 }
 
 }  // namespace mixrec::worker

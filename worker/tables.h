@@ -51,6 +51,11 @@ class RowTable : public ParameterTable {
   absl::StatusOr<at::Tensor> Pull(int64_t step, const std::vector<int32_t>& ids) override;
   absl::Status Push(int64_t step, const std::vector<int32_t>& ids, const at::Tensor& gradients,
                     double learning_rate) override;
+  // Pull and Push with everything on the device (resident_step.h). ids [R] int64; -1 stands for no
+  // row: pulls anything, pushes nothing.
+  at::Tensor PullOnDevice(const at::Tensor& ids) const;
+  void PushOnDevice(const at::Tensor& ids, const at::Tensor& gradients, const at::Tensor& schedule,
+                    const at::Tensor& total);
   // A part's values as [rows, width of the part] fp32 views, until Initialise.
   model::NamedTensors Values() const override { return table_->Values(); }
   // first_moment.PART, second_moment.PART and update_count.TABLE [rows] int32, as views.

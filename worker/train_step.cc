@@ -32,6 +32,9 @@ double WeightedSum(const at::Tensor& values, const at::Tensor& weights) {
 TrainStep::TrainStep(const StepOptions& options, ModelState* state)
     : options_(options), state_(state), optimizer_(options.optimizer, &state->parameters()) {
   state->projection().PrepareTraining();
+  if (state->device().is_cuda() && state->resident()) {
+    graphs_ = std::make_unique<StepGraphs>(options, StepGraphOptions(), state, &optimizer_);
+  }
 }
 
 absl::StatusOr<model::Losses> TrainStep::Run(const data::PackedBatch& batch, int64_t step,
@@ -39,6 +42,12 @@ absl::StatusOr<model::Losses> TrainStep::Run(const data::PackedBatch& batch, int
   const model::ModelOptions& options = state_->options();
   Stopwatch watch;
   state_->set_step(step);
+  if (graphs_ != nullptr) {
+    const model::Losses losses = graphs_->Run(batch, step, learning_rate, next);
+    if (std::isfinite(losses.total)) state_->set_step(step + 1);
+    times_.forward += watch.Lap();
+    return losses;
+  }
   state_->parameters().ZeroGradient();
   MIXREC_ASSIGN_OR_RETURN(const model::CfRows rows, state_->PullRows(batch));
   if (next != nullptr) state_->PrefetchRows(*next);

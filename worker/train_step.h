@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <memory>
 
 #include "common/status.h"
 #include "data/packed_batch.h"
@@ -12,16 +13,10 @@
 #include "tensor/optimizer.h"
 #include "worker/dense_optimizer.h"
 #include "worker/model_state.h"
+#include "worker/step_graphs.h"
+#include "worker/step_options.h"
 
 namespace mixrec::worker {
-
-struct StepOptions {
-  tensor::AdamWOptions optimizer;
-  // Of the gradients that ranks reduce, 0: none. The item projection and the rows of tables neither
-  // count nor are clipped, wherever they live (model.md D30).
-  double clip_norm = 0;
-  uint64_t dropout_seed = 0;  // dropout is keyed by (seed, step, document) (D26)
-};
 
 // Wall seconds by part, added up over steps. On a GPU, launches only unless the part reads a value.
 struct StepTimes {
@@ -47,6 +42,10 @@ class TrainStep {
 
   const StepTimes& times() const { return times_; }
   void ResetTimes() { times_ = {}; }
+  // Whether steps may be captured and replayed (step_graphs.h).
+  void set_capture(bool capture) {
+    if (graphs_ != nullptr) graphs_->set_capture(capture);
+  }
 
  private:
   absl::StatusOr<model::States> Softmax(const data::PackedBatch& batch, const model::States& states,
@@ -57,6 +56,7 @@ class TrainStep {
   StepOptions options_;
   ModelState* state_;
   DenseOptimizer optimizer_;
+  std::unique_ptr<StepGraphs> graphs_;  // on a GPU with all tables in this process
   StepTimes times_;
 };
 

@@ -65,7 +65,8 @@ absl::Status CheckFits(const TrainInputs& inputs, const model::ModelOptions& mod
 
 }  // namespace
 
-Trainer::Trainer(std::unique_ptr<TrainingRun> run) : run_(std::move(run)) {}
+Trainer::Trainer(OwnStream stream, std::unique_ptr<TrainingRun> run)
+    : stream_(std::move(stream)), run_(std::move(run)) {}
 Trainer::~Trainer() = default;
 
 absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const TrainInputs& inputs,
@@ -82,14 +83,19 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const TrainInputs& inpu
   }
   MIXREC_RETURN_IF_ERROR(CheckFits(inputs, validated, options));
   return BehindTorchWall("setting up training", [&]() -> absl::StatusOr<std::unique_ptr<Trainer>> {
+    OwnStream stream(inputs.backbone->word_embedding.device());
+    const StreamScope scope = stream.Enter();
     auto run = std::make_unique<TrainingRun>(inputs, validated, options, run_folder);
     MIXREC_RETURN_IF_ERROR(run->Start());
-    return std::unique_ptr<Trainer>(new Trainer(std::move(run)));
+    return std::unique_ptr<Trainer>(new Trainer(std::move(stream), std::move(run)));
   });
 }
 
 absl::StatusOr<TrainResult> Trainer::Run(const EpochCallback& on_epoch) {
-  return BehindTorchWall("training", [&] { return run_->Run(on_epoch); });
+  return BehindTorchWall("training", [&] {
+    const StreamScope scope = stream_.Enter();
+    return run_->Run(on_epoch);
+  });
 }
 
 int64_t Trainer::first_step() const { return run_->position().step; }

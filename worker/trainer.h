@@ -17,6 +17,7 @@
 #include "model/mixrec_model.h"
 #include "model/options.h"
 #include "worker/evaluator.h"
+#include "worker/own_stream.h"
 #include "worker/placement.h"
 
 namespace mixrec::worker {
@@ -55,6 +56,7 @@ struct TrainOptions {
   int64_t simulate_preemption = 0;  // act as if SIGTERM came after this step; 0: never
   bool tensorboard = true;
   bool progress = true;
+  std::string profile;  // folder for a profile of some steps (run_profile.h); empty: none
 
   std::string resume;  // empty: the run's newest checkpoint if there is one; or a checkpoint's path
   // Resume although these options differ from the checkpoint's (the caller has compared them).
@@ -117,7 +119,8 @@ class Trainer {
   ModelState* state();
 
  private:
-  explicit Trainer(std::unique_ptr<TrainingRun> run);
+  Trainer(OwnStream stream, std::unique_ptr<TrainingRun> run);
+  const OwnStream stream_;  // trainings in several threads run side by side on a GPU
   std::unique_ptr<TrainingRun> run_;
 };
 

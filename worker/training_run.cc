@@ -64,6 +64,9 @@ TrainingRun::TrainingRun(const TrainInputs& inputs, const model::ModelOptions& m
     own_hard_samples_ = std::make_unique<data::UniformNonCooccurring>(*inputs.dataset);
     inputs_.hard_samples = own_hard_samples_.get();
   }
+  if (!options_.profile.empty()) {
+    profile_ = std::make_unique<RunProfile>(options_.profile, state_.device());
+  }
   record_.options = DecidingOptions(options, card_, inputs.placement.sampling);
 }
 
@@ -198,6 +201,7 @@ absl::Status TrainingRun::TrainOnBatch(const data::PackedBatch& batch,
   TrainingPosition& at = record_.position;
   const double learning_rate = tensor::CosineLearningRate(options_.learning_rate, at.step,
                                                           total_steps(), options_.warmup_fraction);
+  if (profile_ != nullptr) MIXREC_RETURN_IF_ERROR(profile_->BeforeStep(&step_));
   MIXREC_ASSIGN_OR_RETURN(const model::Losses losses,
                           step_.Run(batch, at.step, learning_rate, next));
   ++at.step;

@@ -12,6 +12,7 @@
 #include "worker/checkpoint.h"
 #include "worker/model_card.h"
 #include "worker/model_state.h"
+#include "worker/run_profile.h"
 #include "worker/train_step.h"
 #include "worker/trainer.h"
 #include "worker/training_log.h"
@@ -66,6 +67,7 @@ class TrainingRun {
   std::unique_ptr<data::HardSampleSource> own_hard_samples_;
   ModelState state_;
   TrainStep step_;
+  std::unique_ptr<RunProfile> profile_;  // null: none wanted
   CheckpointStore store_;
   TrainingRecord record_;
   std::unique_ptr<TrainingLog> log_;

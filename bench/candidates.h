@@ -1,0 +1,17 @@
+// `mixrec bench step --candidates=K`: K models of different architectures trained side by side on
+// one device, each in a thread and a stream of its own, over one backbone and the same users.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include "bench/step.h"
+
+namespace mixrec::bench {
+
+// Measures one model, then `candidates` at the same time. Returns {"candidates", "batch",
+// "alone_users_per_second", "together_users_per_second" (of all of them), "speedup", ...}.
+absl::StatusOr<nlohmann::json> RunCandidatesBench(const data::Dataset& dataset,
+                                                  const data::Catalogue& catalogue,
+                                                  const StepBenchOptions& options, int candidates);
+
+}  // namespace mixrec::bench

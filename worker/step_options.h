@@ -1,0 +1,18 @@
+// What a train step depends on besides the model.
+#pragma once
+
+#include <cstdint>
+
+#include "tensor/optimizer.h"
+
+namespace mixrec::worker {
+
+struct StepOptions {
+  tensor::AdamWOptions optimizer;
+  // Of the gradients that ranks reduce, 0: none. The item projection and the rows of tables neither
+  // count nor are clipped, wherever they live (model.md D30).
+  double clip_norm = 0;
+  uint64_t dropout_seed = 0;  // dropout is keyed by (seed, step, document) (D26)
+};
+
+}  // namespace mixrec::worker
