@@ -1,0 +1,1 @@
+mixrec_test(collective_test ROOMS collective TORCH LABELS collective)
