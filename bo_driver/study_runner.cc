@@ -50,11 +50,13 @@ struct Study::State {
 
   absl::StatusOr<Trial> TrialOf(const TrialRecord& record, bool again) {
     MIXREC_ASSIGN_OR_RETURN(TrialWork work, ParseTrialWork(strategy->Work(record)));
+    const int restarts = static_cast<int>(record.Number(kRestartsAttribute).value_or(0));
     return Trial{record.number,
                  record.Text(kBitsAttribute),
                  record.Text(kSourceAttribute),
                  record.Number(kAcquisitionAttribute),
                  again,
+                 scheduler::LeaseOf(record).attempt + restarts + 1,
                  std::move(work)};
   }
 };

@@ -27,6 +27,7 @@ struct Trial {
   std::string source;                 // "baseline", "random", "pr", "local" or "climb"
   std::optional<double> acquisition;  // log expected improvement, when a surrogate chose it
   bool again = false;                 // was running when an earlier process ended
+  int attempt = 1;                    // goes up each time that it is given out
   TrialWork work;
 };
 

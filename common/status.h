@@ -53,6 +53,11 @@ template <typename... Parts>
 absl::Status StoppedError(const Parts&... parts) {
   return absl::CancelledError(StrCat(parts...));
 }
+// A failure (exit code 1) that another attempt would meet again: a loss that is not a number.
+template <typename... Parts>
+absl::Status NotFiniteError(const Parts&... parts) {
+  return absl::OutOfRangeError(StrCat(parts...));
+}
 template <typename... Parts>
 absl::Status FailureError(const Parts&... parts) {
   return absl::UnknownError(StrCat(parts...));

@@ -10,6 +10,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 
 #include "absl/strings/ascii.h"
 #include "common/file.h"
@@ -52,7 +53,8 @@ absl::Status StatusOf(int status, const ChildCommand& command) {
 }
 
 // In the child, between fork and exec: only calls that are safe there.
-[[noreturn]] void Become(const std::vector<char*>& argv, int log, const char* visible_devices) {
+[[noreturn]] void Become(const char* program, const std::vector<char*>& argv, int log,
+                         const char* visible_devices) {
   ::setpgid(0, 0);
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);
   const int input = ::open("/dev/null", O_RDONLY);
@@ -60,7 +62,7 @@ absl::Status StatusOf(int status, const ChildCommand& command) {
   ::dup2(log, STDOUT_FILENO);
   ::dup2(log, STDERR_FILENO);
   if (visible_devices[0] != '\0') ::setenv("CUDA_VISIBLE_DEVICES", visible_devices, 1);
-  ::execv(kProgram, argv.data());
+  ::execvp(program, argv.data());
   ::_exit(127);
 }
 
@@ -69,13 +71,19 @@ absl::Status StatusOf(int status, const ChildCommand& command) {
 absl::StatusOr<std::unique_ptr<ChildProcess>> ChildProcess::Start(const ChildCommand& command) {
   const int log = ::open(command.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   if (log < 0) return FailureError("cannot write ", command.log, ": ", std::strerror(errno));
-  std::vector<std::string> words = command.words;
-  words.insert(words.begin(), "mixrec");
+  std::vector<std::string> words = command.launcher;
+  words.push_back("mixrec");
+  if (!command.launcher.empty()) {
+    std::error_code error;  // of the file behind it: a launcher starts processes of its own
+    words.back() = std::filesystem::read_symlink(kProgram, error).string();
+  }
+  words.insert(words.end(), command.words.begin(), command.words.end());
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   const pid_t pid = ::fork();
-  if (pid == 0) Become(argv, log, command.visible_devices.c_str());
+  const char* const program = command.launcher.empty() ? kProgram : argv.front();
+  if (pid == 0) Become(program, argv, log, command.visible_devices.c_str());
   ::close(log);
   if (pid < 0) return FailureError("cannot start a process: ", std::strerror(errno));
   const auto handle = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));

@@ -15,6 +15,8 @@ struct ChildCommand {
   std::vector<std::string> words;  // without the program's name
   std::string log;                 // stdout and stderr are appended here
   std::string visible_devices;     // CUDA_VISIBLE_DEVICES; empty: as it is
+  std::vector<std::string> launcher =
+      {};  // what starts the program, as mpirun with its options; or none
 };
 
 // Killed and reaped when destroyed while it runs. It leads a process group of its own, so that a

@@ -1,94 +1,47 @@
+#include <unistd.h>
+
+#include <algorithm>
 #include <cmath>
+#include <thread>
 
 #include "common/file.h"
 #include "launch/commands.h"
 #include "launch/flags.h"
+#include "launch/flags_ps.h"
+#include "launch/flags_search.h"
+#include "launch/flags_status.h"
+#include "launch/flags_table.h"
+#include "launch/live_page.h"
 #include "launch/materials.h"
+#include "launch/plan.h"
 #include "launch/search_loop.h"
-#include "launch/study_flags.h"
-#include "model/architecture.h"
-#include "worker/search_objective.h"
+#include "launch/search_outcome.h"
+#include "launch/search_service.h"
+#include "launch/search_setup.h"
+#include "launch/trial_runner.h"
 
 namespace mixrec::launch {
 namespace {
 
-absl::StatusOr<bo_driver::Study> OpenStudy(const Materials& materials, const RunFolder& run) {
-  bo_driver::StudyOptions options;
-  options.layers = model::DamoeLayers(static_cast<int>(materials.config.layers),
-                                      materials.options.replace_every);
-  options.trials = static_cast<int>(FLAGS_trials);
-  options.seed = static_cast<uint64_t>(FLAGS_seed);
-  MIXREC_ASSIGN_OR_RETURN(options.method, bo_driver::ParseMethod(FLAGS_method));
-  options.settings = {{"data", materials.dataset.content_hash()},
-                      {"backbone", materials.backbone.content_hash},
-                      {"trial_epochs", StrCat(FLAGS_trial_epochs)},
-                      {"bo_fraction", StrCat(FLAGS_bo_fraction)}};
-  if (materials.hard_samples != nullptr) {
-    options.settings["hard_samples"] = materials.hard_samples->content_hash();
-  }
-  return bo_driver::Study::OpenOrCreate(run.path(), options);
-}
+constexpr double kGraceSeconds = 30;  // for groups to see that the study is over
 
-absl::StatusOr<worker::SearchObjective> MakeObjective(const Materials& materials,
-                                                      const RunFolder& run) {
-  worker::SearchObjectiveOptions options;
-  MIXREC_ASSIGN_OR_RETURN(options.train, TrainOptionsOfFlags(FLAGS_trial_epochs));
-  options.fraction = FLAGS_bo_fraction;
-  options.folder = run.File("trials");
-  MIXREC_RETURN_IF_ERROR(MakeFolder(options.folder));
-  model::ModelOptions model = materials.options;
-  model.architecture.clear();
-  return worker::SearchObjective(InputsOf(materials), model, options);
-}
-
-// What the search found: the table, best.flags, the report.
-absl::Status Conclude(const Invocation& invocation, const bo_driver::Study& study, RunFolder* run) {
-  MIXREC_RETURN_IF_ERROR(study.WriteReport());
-  const std::optional<bo_driver::TrialResult> best = study.best();
-  if (!best) return FailureError("no trial finished; ", run->File("study.journal"), " says why");
-  const std::string comment = StrCat("Best of ", study.finished(), " trials: trial ", best->number,
-                                     ", validation MRR ", best->value);
-  MIXREC_RETURN_IF_ERROR(
-      WriteFileAtomic(run->File("best.flags"), BestFlags(invocation, best->bits, comment)));
-  *invocation.out << "\n"
-                  << study.BestTable(10) << "\nbest flags: " << run->File("best.flags")
-                  << " (next: mixrec train --flagfile=" << run->File("best.flags")
-                  << " --out=RUN)\nreport: " << run->File("report.html") << std::endl;
-  return run->Record("result", {{"best_trial", best->number},
-                                {"best_architecture", best->bits},
-                                {"best_value", best->value},
-                                {"finished", study.finished()},
-                                {"failed", study.failed()}});
-}
-
-// A trial's folder says what ran, as that of `mixrec train` does; it keeps no weights.
-RunRequest TrialRequest(const Invocation& invocation, const Materials& materials,
-                        const bo_driver::Trial& trial, const std::string& folder) {
-  RunRequest request = RequestOf(invocation, materials);
-  request.folder = folder;
-  request.verb = "train";
-  request.resume = "auto";
-  for (auto flag = request.flags.begin(); flag != request.flags.end();) {
-    flag =
-        invocation.table->Takes("train", flag->first) ? std::next(flag) : request.flags.erase(flag);
-  }
-  request.flags["architecture"] = trial.bits;
-  request.flags["epochs"] = StrCat(FLAGS_trial_epochs);
-  request.flags["out"] = folder;
-  return request;
-}
-
-absl::Status Search(const Invocation& invocation, Materials* materials, RunFolder* run) {
-  MIXREC_RETURN_IF_ERROR(LoadCatalogueInto(run->path(), materials));
-  MIXREC_ASSIGN_OR_RETURN(worker::SearchObjective objective, MakeObjective(*materials, *run));
-  MIXREC_ASSIGN_OR_RETURN(bo_driver::Study study, OpenStudy(*materials, *run));
-  *invocation.out << "searching on " << Describe(materials->compute) << ": "
+// One trial after another, in this process.
+absl::Status SearchAlone(const Invocation& invocation, const Materials& materials,
+                         const RunRequest& request, RunFolder* run) {
+  MIXREC_ASSIGN_OR_RETURN(worker::SearchObjective objective, MakeObjective(materials, run->path()));
+  MIXREC_ASSIGN_OR_RETURN(const bo_driver::StudyOptions options, StudyOptionsOfFlags(materials));
+  MIXREC_ASSIGN_OR_RETURN(bo_driver::Study study,
+                          bo_driver::Study::OpenOrCreate(run->path(), options));
+  *invocation.out << "searching on " << Describe(materials.compute) << ": "
                   << objective.users().size() << " users a trial, " << study.finished() << " of "
                   << FLAGS_trials << " trials finished" << std::endl;
+  std::unique_ptr<LivePage> page;
+  if (!FLAGS_http.empty()) {
+    MIXREC_ASSIGN_OR_RETURN(page, LivePage::Start(FLAGS_http, FolderSource(run->path())));
+    *invocation.out << "page: http://" << page->address() << "/" << std::endl;
+  }
+  const TrialRunner runner(BriefOf(request, *run), request, invocation.table, std::move(objective));
   const auto evaluate = [&](const bo_driver::Trial& trial) -> absl::StatusOr<double> {
-    const std::string folder = StrCat(run->File("trials"), "/trial-", trial.number);
-    MIXREC_ASSIGN_OR_RETURN(RunFolder trial_run,
-                            RunFolder::Open(TrialRequest(invocation, *materials, trial, folder)));
     absl::Status reported;
     const auto on_epoch = [&](int epoch, double mrr) {
       if (!std::isfinite(mrr)) return true;
@@ -96,13 +49,64 @@ absl::Status Search(const Invocation& invocation, Materials* materials, RunFolde
       reported = goes_on.status();
       return goes_on.ok() && *goes_on;
     };
-    const auto outcome = objective.Evaluate(trial.number, trial.bits, on_epoch);
-    MIXREC_RETURN_IF_ERROR(trial_run.Close(outcome.status()));
+    TrialAttempt attempt;
+    attempt.number = trial.number;
+    attempt.attempt = trial.attempt;
+    attempt.work = trial.work;
+    const auto outcome = runner.Run(attempt, on_epoch);
+    MIXREC_RETURN_IF_ERROR(outcome.status());
     MIXREC_RETURN_IF_ERROR(reported);
     return outcome->value;
   };
   MIXREC_RETURN_IF_ERROR(RunTrials(&study, evaluate, *invocation.out));
-  return Conclude(invocation, study, run);
+  return ConcludeSearch(invocation, study.record(), run);
+}
+
+absl::StatusOr<GroupProcessesOptions> GroupsOfFlags(const std::string& study) {
+  GroupProcessesOptions options;
+  options.study = study;
+  options.groups = static_cast<int>(FLAGS_groups);
+  options.ranks = static_cast<int>(FLAGS_group_ranks);
+  MIXREC_ASSIGN_OR_RETURN(options.devices, DevicesOfFlags());
+  const int64_t cores = std::max(1u, std::thread::hardware_concurrency());
+  const int64_t threads = FLAGS_threads > 0 ? FLAGS_threads : cores;
+  const int64_t share = std::max<int64_t>(1, threads / (FLAGS_groups * FLAGS_group_ranks));
+  options.arguments = {StrCat("--threads=", share), StrCat("--slots=", FLAGS_slots),
+                       StrCat("--device=", FLAGS_device), StrCat("--log_level=", FLAGS_log_level)};
+  return options;
+}
+
+// The scheduler in this process, the groups in others.
+absl::Status SearchWithGroups(const Invocation& invocation, const Materials& materials,
+                              const RunRequest& request, RunFolder* run) {
+  ServiceOptions service;
+  MIXREC_RETURN_IF_ERROR(MakeFolder(run->File("trials")));
+  MIXREC_ASSIGN_OR_RETURN(service.study, StudyOptionsOfFlags(materials));
+  service.brief = BriefOf(request, *run);
+  service.settings = ConfigHash(request);
+  MIXREC_ASSIGN_OR_RETURN(service.listen, EndpointToListen("127.0.0.1:0"));
+  MIXREC_ASSIGN_OR_RETURN(GroupProcessesOptions options, GroupsOfFlags(service.brief.folder));
+  GroupProcesses groups(std::move(options));
+  service.groups = &groups;
+  *invocation.out << "searching with " << FLAGS_groups << " groups of " << FLAGS_group_ranks
+                  << (FLAGS_group_ranks == 1 ? " rank" : " ranks") << " and " << FLAGS_slots
+                  << (FLAGS_slots == 1 ? " slot" : " slots") << "; what they print is in "
+                  << run->File("groups") << std::endl;
+  scheduler::StudyRecord study;
+  const absl::Status status = ServeStudy(service, invocation, run, &study);
+  if (!status.ok()) groups.AskToStop();
+  groups.End(kGraceSeconds);
+  MIXREC_RETURN_IF_ERROR(status);
+  return ConcludeSearch(invocation, study, run);
+}
+
+absl::Status PrintSearchPlan(const Invocation& invocation, Materials* materials) {
+  MIXREC_RETURN_IF_ERROR(LoadCatalogueInto("", materials));
+  const double users = static_cast<double>(data::TrainableUsers(materials->dataset).size());
+  PrintPlan(invocation, *materials, FLAGS_trial_epochs,
+            std::max<int64_t>(1, std::llround(users * FLAGS_bo_fraction)));
+  *invocation.out << "trials: " << FLAGS_trials << std::endl;
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -113,19 +117,16 @@ absl::Status RunSearch(const Invocation& invocation) {
   }
   MIXREC_ASSIGN_OR_RETURN(const std::unique_ptr<Materials> materials,
                           LoadMaterials(invocation.out));
-  if (FLAGS_dry_run) {
-    MIXREC_RETURN_IF_ERROR(LoadCatalogueInto("", materials.get()));
-    const double users = static_cast<double>(data::TrainableUsers(materials->dataset).size());
-    PrintPlan(invocation, *materials, FLAGS_trial_epochs,
-              std::max<int64_t>(1, std::llround(users * FLAGS_bo_fraction)));
-    *invocation.out << "trials: " << FLAGS_trials << std::endl;
-    return absl::OkStatus();
-  }
+  if (FLAGS_dry_run) return PrintSearchPlan(invocation, materials.get());
   MIXREC_RETURN_IF_ERROR(RequireFlag("out", FLAGS_out));
   MIXREC_RETURN_IF_ERROR(LoadHardSamplesInto(materials.get()));
   MIXREC_RETURN_IF_ERROR(LoadBackboneInto(materials.get()));
   MIXREC_ASSIGN_OR_RETURN(RunFolder run, OpenRun(invocation, *materials));
-  return run.Close(Search(invocation, materials.get(), &run));
+  MIXREC_RETURN_IF_ERROR(LoadCatalogueInto(run.path(), materials.get()));
+  const RunRequest request = StudyRequest(invocation, *materials, FLAGS_out);
+  const bool grouped = FLAGS_groups > 1 || FLAGS_group_ranks > 1 || FLAGS_slots > 1;
+  return run.Close(grouped ? SearchWithGroups(invocation, *materials, request, &run)
+                           : SearchAlone(invocation, *materials, request, &run));
 }
 
 }  // namespace mixrec::launch

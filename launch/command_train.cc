@@ -4,6 +4,7 @@
 #include "launch/flags.h"
 #include "launch/flags_cf.h"
 #include "launch/materials.h"
+#include "launch/plan.h"
 #include "launch/servers.h"
 #include "launch/table_systems.h"
 

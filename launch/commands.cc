@@ -9,6 +9,8 @@ Commands AllCommands() {
       {"pretrain", RunPretrain},
       {"mine", RunMine},
       {"search", RunSearch},
+      {"scheduler", RunScheduler},
+      {"worker", RunWorker},
       {"train", RunTrain},
       {"train-cf", RunTrainCf},
       {"evaluate", RunEvaluate},

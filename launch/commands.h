@@ -11,6 +11,8 @@ absl::Status RunPrepare(const Invocation& invocation);
 absl::Status RunPretrain(const Invocation& invocation);
 absl::Status RunMine(const Invocation& invocation);
 absl::Status RunSearch(const Invocation& invocation);
+absl::Status RunScheduler(const Invocation& invocation);
+absl::Status RunWorker(const Invocation& invocation);
 absl::Status RunStatus(const Invocation& invocation);
 absl::Status RunTrain(const Invocation& invocation);
 absl::Status RunTrainCf(const Invocation& invocation);

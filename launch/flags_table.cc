@@ -9,6 +9,3 @@ DEFINE_string(variations, "configs/variations",
 DEFINE_int64(jobs, 1, "Runs at the same time, each a process of its own");
 DEFINE_string(devices, "auto",
               "GPUs that the runs take in turn, as 0,1; auto: all there are; none: as they come");
-DEFINE_string(study, "",
-              "Folder of a finished `mixrec search` whose best architecture the searched systems "
-              "get; empty: search into OUT/search first");

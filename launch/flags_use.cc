@@ -27,7 +27,7 @@ DEFINE_string(method, "auto",
 
 DEFINE_string(problem, "arch", "Test problem of `bench bo`: nk2, nk4, arch or contam");
 DEFINE_int64(instance, 0, "Instance of the problem; 0 for the first listed one plus seed mod 5");
-DEFINE_int64(groups, 1, "Groups that evaluate at the same time");
+DEFINE_int64(groups, 1, "Groups that evaluate trials at the same time");
 DEFINE_int64(evaluations, 30, "Evaluations of a run");
 DEFINE_bool(check, false, "Print the check values of the test problems instead");
 DEFINE_bool(table, false, "Print the table of scores by problem and method over --seeds instead");

@@ -58,9 +58,4 @@ absl::StatusOr<RunFolder> OpenRun(const Invocation& invocation, const Materials&
 // Pointers into the materials, which must stay where they are.
 worker::TrainInputs InputsOf(const Materials& materials);
 
-// For --dry_run: the resolved flags, parameters, bytes and steps. `epochs` of `users` users. Needs
-// the catalogue.
-void PrintPlan(const Invocation& invocation, const Materials& materials, int64_t epochs,
-               int64_t users);
-
 }  // namespace mixrec::launch

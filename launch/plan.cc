@@ -1,14 +1,12 @@
-// The text of --dry_run.
+#include "launch/plan.h"
+
 #include "data/batcher.h"
 #include "launch/flag_reader.h"
 #include "launch/flags.h"
-#include "launch/materials.h"
-#include "worker/memory.h"
 
 namespace mixrec::launch {
-namespace {
 
-worker::MemoryEstimate Estimate(const Materials& materials) {
+worker::MemoryInputs MemoryInputsOf(const Materials& materials) {
   const model::ModelOptions& options = materials.options;
   const bool alignment = options.lambda_align > 0 || options.lambda_cl > 0;
   const worker::LargestStep step = worker::LargestTrainingStep(
@@ -23,8 +21,10 @@ worker::MemoryEstimate Estimate(const Materials& materials) {
   inputs.batch_tokens = step.tokens;
   inputs.read_rows = step.read_rows;
   inputs.servers = !FLAGS_ps.empty();
-  return worker::EstimateMemory(inputs);
+  return inputs;
 }
+
+namespace {
 
 // Trainable values outside the CF tables.
 int64_t DenseParameters(const Materials& materials) {
@@ -61,7 +61,7 @@ void PrintPlan(const Invocation& invocation, const Materials& materials, int64_t
       << "architecture: " << materials.options.architecture << "\n"
       << "trainable parameters: " << DenseParameters(materials) << " dense, "
       << TableParameters(materials) << " in tables\n"
-      << "memory: " << worker::Describe(Estimate(materials)) << "\n"
+      << "memory: " << worker::Describe(worker::EstimateMemory(MemoryInputsOf(materials))) << "\n"
       << "steps: " << steps << " an epoch (" << users << " users, batch " << FLAGS_batch << "), "
       << steps * epochs << " in " << epochs << " epochs" << std::endl;
 }

@@ -47,8 +47,9 @@ absl::StatusOr<int> LockFolder(const std::string& folder) {
     char owner[256] = {};
     const ssize_t size = ::pread(file, owner, sizeof(owner) - 1, 0);
     ::close(file);
-    return FailureError(folder, " is in use by ", size > 0 ? owner : "another process",
-                        "; wait for it, stop it, or choose another --out");
+    return absl::UnavailableError(StrCat(folder, " is in use by ",
+                                         size > 0 ? owner : "another process",
+                                         "; wait for it, stop it, or choose another --out"));
   }
   const std::string owner = StrCat("process ", ::getpid(), " on ", HostName());
   const bool written = ::ftruncate(file, 0) == 0 &&
@@ -253,8 +254,18 @@ bool IsPartOfConfig(const std::string& verb, const std::string& flag) {
   for (const char* name : kFree) {
     if (flag == name) return false;
   }
-  const bool searches = verb == "search" || verb == "table";
-  return !(searches && flag == "trials");  // the budget of a search may grow
+  if (verb == "table") return flag != "trials";
+  if (verb != "search") return true;
+  // Who works on it and how long; the study compares the rest of what may change.
+  static constexpr const char* kFreeOfSearch[] = {
+      "trials",     "groups",     "group_ranks",       "slots",         "lease_seconds",
+      "http",       "key_file",   "insecure",          "listen",        "heartbeat_seconds",
+      "space",      "warm_start", "max_trial_retries", "drain_seconds", "replicate_top",
+      "early_stop", "shards"};
+  for (const char* name : kFreeOfSearch) {
+    if (flag == name) return false;
+  }
+  return true;
 }
 
 std::string ConfigHash(const RunRequest& request) {

@@ -38,9 +38,9 @@ enum class RunState { kRunning, kFinished, kStopped, kFailed };
 class RunFolder {
  public:
   // Makes the folder, or goes on with the run in it when its flags and inputs are the same.
-  // UsageError with the differing flags when they are not (DataError for inputs), FailureError when
-  // another process works there. With resume "none", what an earlier run left is moved to
-  // FOLDER/previous.N.
+  // UsageError with the differing flags when they are not (DataError for inputs), UnavailableError
+  // (a failure) when another process works there. With resume "none", what an earlier run left is
+  // moved to FOLDER/previous.N.
   static absl::StatusOr<RunFolder> Open(const RunRequest& request);
 
   RunFolder(RunFolder&& other) noexcept;

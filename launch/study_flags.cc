@@ -8,8 +8,9 @@ namespace mixrec::launch {
 namespace {
 
 bool BelongsToOneStart(const std::string& flag) {
-  for (const char* name : {"out", "resume", "resume_allow", "dry_run", "simulate_preemption",
-                           "log_level", "device", "precision", "threads"}) {
+  for (const char* name :
+       {"out", "resume", "resume_allow", "dry_run", "simulate_preemption", "log_level", "device",
+        "precision", "threads", "ps", "ps_key_file", "ps_deadline"}) {
     if (flag == name) return true;
   }
   return false;
@@ -22,10 +23,12 @@ bool IsPath(const std::string& flag) {
 }  // namespace
 
 std::string BestFlags(const Invocation& search, const std::string& architecture,
-                      const std::string& comment) {
+                      const std::map<std::string, int64_t>& values, const std::string& comment) {
   std::string text = StrCat("# ", comment, "\n# mixrec train --flagfile=THIS_FILE --out=RUN\n",
                             FlagFileLine("architecture", architecture), "\n");
+  for (const auto& [name, value] : values) text += StrCat(FlagFileLine(name, StrCat(value)), "\n");
   for (const auto& [name, value] : search.values) {
+    if (values.count(name) > 0) continue;
     if (!search.table->Takes("train", name) || BelongsToOneStart(name)) continue;
     const bool path = IsPath(name) && !value.empty();
     text +=

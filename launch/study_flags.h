@@ -1,6 +1,8 @@
 // Between a search and the training that follows it.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <string>
 
 #include "launch/program.h"
@@ -11,7 +13,8 @@ namespace mixrec::launch {
 // architecture, for `mixrec train --flagfile=best.flags --out=RUN`. Paths are absolute. --out, what
 // belongs to one start of the program, and the number of epochs (a trial's is not the final
 // training's) stay out.
+// `values`: of what was searched besides the bits, by flag.
 std::string BestFlags(const Invocation& search, const std::string& architecture,
-                      const std::string& comment);
+                      const std::map<std::string, int64_t>& values, const std::string& comment);
 
 }  // namespace mixrec::launch

@@ -136,21 +136,76 @@ Verb Mine() {
           {}};
 }
 
+// What is searched, and how.
+FlagGroup SearchGroup() {
+  return {"Search",
+          {"trials", "trial_epochs", "bo_fraction", "method", "early_stop", "space", "warm_start",
+           "replicate_top", "trial_memory_gib"}};
+}
+
+FlagGroup LeaseGroup(const Names& first) {
+  FlagGroup group{"Worker groups", first};
+  for (const char* name :
+       {"lease_seconds", "heartbeat_seconds", "max_trial_retries", "drain_seconds"}) {
+    group.flags.push_back(name);
+  }
+  return group;
+}
+
 Verb Search() {
-  return {"search",
-          "--data=DIR --backbone=DIR --out=DIR --trials=30",
-          "search for the best architecture of the DAMoE layers",
-          "One trial after another; every trial is stored in DIR/study.journal (Optuna's journal "
-          "format) and has its run under DIR/trials. Stop it at any moment; the same command goes "
-          "on. Ends with a table of the best trials, DIR/best.flags (for `mixrec train "
-          "--flagfile`) and an HTML page.",
-          {{"Search", {"trials", "trial_epochs", "bo_fraction", "method"}},
-           DataGroup(),
-           ModelGroup(false),
-           LossGroup(),
-           OptimiserGroup(false),
-           {"Run", {"out", "resume", "resume_allow", "dry_run", "simulate_preemption"}},
-           MachineGroup()},
+  return {
+      "search",
+      "--data=DIR --backbone=DIR --out=DIR --trials=30 [--groups=4]",
+      "search for the best architecture of the DAMoE layers",
+      "One trial after another, or --groups at a time; every trial is stored in "
+      "DIR/study.journal (Optuna's journal format) and has its run under DIR/trials. Stop it at "
+      "any moment; the same command goes on. Ends with a table of the best trials, "
+      "DIR/best.flags (for `mixrec train --flagfile`) and an HTML page.",
+      {SearchGroup(),
+       LeaseGroup({"groups", "slots", "devices", "http"}),
+       DataGroup(),
+       ModelGroup(false),
+       LossGroup(),
+       OptimiserGroup(false),
+       ServersGroup(),
+       {"Run", {"out", "resume", "resume_allow", "dry_run", "simulate_preemption"}},
+       MachineGroup()},
+      {{"heartbeat_seconds", "5"}}};
+}
+
+Verb Scheduler() {
+  return {
+      "scheduler",
+      "--study=DIR --data=DIR --backbone=DIR --trials=30 [--listen=HOST:PORT]",
+      "the coordinator of a search whose trials worker groups take",
+      "Proposes architectures, gives them to the groups that come (`mixrec worker`), and writes "
+      "DIR/study.journal, its only state: killed at any moment, the same command goes on. "
+      "docs/groups.md.",
+      {{"Scheduler", {"study", "listen", "key_file", "insecure", "http"}},
+       SearchGroup(),
+       LeaseGroup({"groups"}),
+       DataGroup(),
+       ModelGroup(false),
+       LossGroup(),
+       OptimiserGroup(false),
+       ServersGroup(),
+       {"Run", {"resume", "resume_allow"}},
+       MachineGroup()},
+      {{"listen", "auto"}, {"heartbeat_seconds", "5"}, {"device", "cpu"}}};
+}
+
+Verb Worker() {
+  return {"worker",
+          "--study=DIR | --scheduler=HOST:PORT",
+          "a worker group: takes trials of a search, trains and scores them",
+          "What to train it hears from the scheduler; give only what differs on this machine. May "
+          "come at any time. Ctrl-C and SIGTERM save the trials, give them back and end with code "
+          "75. docs/groups.md.",
+          {{"Group", {"study", "scheduler", "key_file", "group", "slots", "scheduler_deadline"}},
+           {"Places", {"data", "backbone", "tokenizer", "hard_samples"}},
+           ServersGroup(),
+           MachineGroup(),
+           {"Internal", {"parent"}}},
           {}};
 }
 
@@ -346,9 +401,9 @@ Flag DescribeFlag(const std::string& name) {
 }  // namespace
 
 std::vector<Verb> Verbs() {
-  return {Synth(),      Prepare(),  Pretrain(), Mine(),      Search(), Train(),
-          TrainCf(),    Evaluate(), Table(),    Recommend(), Export(), BenchStep(),
-          BenchScore(), BenchBo(),  BenchPs(),  Ps(),        Status(), Doctor()};
+  return {Synth(),      Prepare(), Pretrain(), Mine(),  Search(),    Scheduler(), Worker(),
+          Train(),      TrainCf(), Evaluate(), Table(), Recommend(), Export(),    BenchStep(),
+          BenchScore(), BenchBo(), BenchPs(),  Ps(),    Status(),    Doctor()};
 }
 
 const Verb* FindVerb(const std::vector<Verb>& verbs, std::string_view name) {

@@ -9,3 +9,6 @@ mixrec_test(architecture_domain_test ROOMS bo_driver)
 mixrec_test(early_stop_test ROOMS bo_driver)
 mixrec_test(scheduler_simulation_test ROOMS scheduler_actors
   SOURCES simulation/search_world.cc simulation/search_group.cc LABELS simulation)
+mixrec_test(search_groups_test ROOMS scheduler ps_processes LABELS kill)
+target_compile_definitions(search_groups_test PRIVATE MIXREC_PROGRAM="$<TARGET_FILE:mixrec>")
+add_dependencies(search_groups_test mixrec)

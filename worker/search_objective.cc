@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/file.h"
+#include "common/random.h"
 #include "worker/checkpoint.h"
 
 namespace mixrec::worker {
@@ -15,6 +16,7 @@ using Json = nlohmann::ordered_json;
 // What a trial's folder says of itself: trial.json.
 struct TrialRecord {
   std::string bits;
+  std::string variant;  // VariantOf
   bool finished = false;
   std::vector<double> validation_mrr;  // by epoch, once finished
 };
@@ -28,6 +30,7 @@ TrialRecord ReadRecord(const std::string& path) {
     record.validation_mrr = json.at("validation_mrr").get<std::vector<double>>();
     record.finished = json.at("finished");
     record.bits = json.at("architecture");
+    record.variant = json.value("variant", "");
   } catch (const nlohmann::json::exception&) {
     return {};  // not a record: the trial starts afresh
   }
@@ -36,9 +39,27 @@ TrialRecord ReadRecord(const std::string& path) {
 
 absl::Status WriteRecord(const std::string& path, const TrialRecord& record) {
   const Json json{{"architecture", record.bits},
+                  {"variant", record.variant},
                   {"finished", record.finished},
                   {"validation_mrr", record.validation_mrr}};
   return WriteFileAtomic(path, json.dump() + "\n");
+}
+
+// What is trained besides the bits.
+std::string VariantOf(const TrialSpec& trial) {
+  std::string text;
+  if (trial.replace_every > 0) text += StrCat("replace_every=", trial.replace_every, " ");
+  if (trial.bottleneck > 0) text += StrCat("bottleneck=", trial.bottleneck, " ");
+  if (trial.replicate > 0) text += StrCat("replicate=", trial.replicate, " ");
+  return text;
+}
+
+// What another trial's training left in the folder.
+void RemoveTraining(const std::string& folder) {
+  std::error_code ignored;
+  for (const std::string& path : {CheckpointsFolder(folder), folder + "/metrics.jsonl"}) {
+    std::filesystem::remove_all(path, ignored);
+  }
 }
 
 double Best(const std::vector<double>& values) {
@@ -62,16 +83,34 @@ SearchObjective::SearchObjective(const TrainInputs& inputs,
   options_.train.resume.clear();
 }
 
+TrainOptions SearchObjective::TrainOptionsOf(const TrialSpec& trial) const {
+  TrainOptions options = options_.train;
+  options.label = trial.label;
+  options.stop = trial.stop;
+  if (trial.replicate > 0) {
+    options.seed = HashKey(options.seed, "replicate", static_cast<uint64_t>(trial.replicate));
+  }
+  return options;
+}
+
 absl::StatusOr<TrialOutcome> SearchObjective::Evaluate(int trial, const std::string& bits,
-                                                       const IntermediateCallback& on_epoch) {
-  const std::string folder = StrCat(options_.folder, "/trial-", trial);
+                                                       const IntermediateCallback& on_epoch) const {
+  TrialSpec spec;
+  spec.number = trial;
+  spec.bits = bits;
+  return Evaluate(spec, on_epoch);
+}
+
+absl::StatusOr<TrialOutcome> SearchObjective::Evaluate(const TrialSpec& trial,
+                                                       const IntermediateCallback& on_epoch) const {
+  const std::string folder = trial.folder.empty() ? FolderOf(trial.number) : trial.folder;
+  const std::string& bits = trial.bits;
   const std::string record_path = folder + "/trial.json";
   TrialRecord record = ReadRecord(record_path);
-  std::error_code ignored;
-  if (record.bits != bits) {  // nothing, or another study's
-    std::filesystem::remove_all(folder, ignored);
+  if (record.bits != bits || record.variant != VariantOf(trial)) {  // nothing, or another study's
+    RemoveTraining(folder);
     MIXREC_RETURN_IF_ERROR(MakeFolder(folder));
-    record = {bits, false, {}};
+    record = {bits, VariantOf(trial), false, {}};
     MIXREC_RETURN_IF_ERROR(WriteRecord(record_path, record));
   }
   TrialOutcome outcome;
@@ -84,8 +123,12 @@ absl::StatusOr<TrialOutcome> SearchObjective::Evaluate(int trial, const std::str
   if (!record.finished) {
     model::ModelOptions model_options = model_options_;
     model_options.architecture = bits;
+    if (trial.replace_every > 0) model_options.replace_every = trial.replace_every;
+    if (trial.bottleneck > 0) model_options.bottleneck = trial.bottleneck;
+    TrainInputs inputs = inputs_;
+    inputs.placement = trial.placement;
     MIXREC_ASSIGN_OR_RETURN(const auto trainer,
-                            Trainer::Create(inputs_, model_options, options_.train, folder));
+                            Trainer::Create(inputs, model_options, TrainOptionsOf(trial), folder));
     for (const double mrr : trainer->validation_mrr()) tell(mrr);
     MIXREC_ASSIGN_OR_RETURN(const TrainResult result, trainer->Run([&](const EpochReport& report) {
       return tell(report.validation.Mrr());
@@ -94,6 +137,7 @@ absl::StatusOr<TrialOutcome> SearchObjective::Evaluate(int trial, const std::str
     record.finished = true;
     outcome.seconds = result.seconds;
     MIXREC_RETURN_IF_ERROR(WriteRecord(record_path, record));
+    std::error_code ignored;
     std::filesystem::remove_all(CheckpointsFolder(folder), ignored);
   } else {
     for (const double mrr : record.validation_mrr) tell(mrr);

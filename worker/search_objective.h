@@ -20,6 +20,19 @@ struct SearchObjectiveOptions {
   std::string folder;     // trials work in FOLDER/trial-N
 };
 
+// An attempt at a trial.
+struct TrialSpec {
+  int number = 0;
+  std::string bits;
+  int replicate = 0;           // another seed of training, on the same users
+  int replace_every = 0;       // r, where it is searched; 0: the model options'
+  int64_t bottleneck = 0;      // likewise
+  std::string folder;          // empty: FOLDER/trial-N
+  std::string label;           // TrainOptions::label
+  std::function<bool()> stop;  // TrainOptions::stop
+  Placement placement;         // of its tables
+};
+
 struct TrialOutcome {
   double value = 0;  // the best epoch's validation MRR
   int64_t epochs = 0;
@@ -37,13 +50,19 @@ class SearchObjective {
   // epoch, those before a resume included; it may return false to end the trial there. Errors are
   // Trainer's: StoppedError means the search should end.
   using IntermediateCallback = std::function<bool(int epoch, double mrr)>;
+  // Calls from several threads for different folders may run beside each other.
+  absl::StatusOr<TrialOutcome> Evaluate(const TrialSpec& trial,
+                                        const IntermediateCallback& on_epoch = nullptr) const;
   absl::StatusOr<TrialOutcome> Evaluate(int trial, const std::string& bits,
-                                        const IntermediateCallback& on_epoch = nullptr);
+                                        const IntermediateCallback& on_epoch = nullptr) const;
 
+  std::string FolderOf(int trial) const { return StrCat(options_.folder, "/trial-", trial); }
   // Users of Data_BO, ascending.
   const std::vector<int32_t>& users() const { return users_; }
 
  private:
+  TrainOptions TrainOptionsOf(const TrialSpec& trial) const;
+
   TrainInputs inputs_;
   model::ModelOptions model_options_;
   SearchObjectiveOptions options_;

@@ -39,7 +39,7 @@ TrainingLog::TrainingLog(MetricsWriter writer, const TrainingLogOptions& options
       writer_(std::move(writer)),
       interval_start_(std::chrono::steady_clock::now()) {
   ProgressOptions progress;
-  progress.name = "train";
+  progress.name = options.label.empty() ? "train" : options.label + " train";
   progress.total = options.total_steps;
   progress.first_step = options.first_step;
   if (!options.progress) progress.write = [](std::string_view) {};

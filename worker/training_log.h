@@ -16,6 +16,7 @@ namespace mixrec::worker {
 struct TrainingLogOptions {
   int64_t total_steps = 0, first_step = 0, epochs = 0, log_steps = 10;
   bool tensorboard = true, progress = true;
+  std::string label;  // before the progress line
 };
 
 class TrainingLog {

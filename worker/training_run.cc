@@ -124,7 +124,8 @@ absl::Status TrainingRun::Resume(const std::string& checkpoint) {
   state_.set_step(step);
   record_.position = std::move(loaded.position);
   saved_step_ = options_.resume.empty() ? position().step : -1;
-  LOG(INFO) << "resumed from " << checkpoint << " at step " << position().step;
+  LOG(INFO) << (options_.label.empty() ? "" : options_.label + ": ") << "resumed from "
+            << checkpoint << " at step " << position().step;
   return absl::OkStatus();
 }
 
@@ -134,7 +135,7 @@ absl::StatusOr<TrainResult> TrainingRun::Run(const EpochCallback& on_epoch) {
   MIXREC_ASSIGN_OR_RETURN(
       log_, TrainingLog::Open(run_folder_,
                               {total_steps(), position().step, options_.epochs, options_.log_steps,
-                               options_.tensorboard, options_.progress}));
+                               options_.tensorboard, options_.progress, options_.label}));
   while (position().epoch < options_.epochs) {
     MIXREC_RETURN_IF_ERROR(TrainEpoch());
     MIXREC_ASSIGN_OR_RETURN(const EpochReport report, FinishEpoch());
@@ -165,7 +166,7 @@ data::PackedBatch TrainingRun::BuildBatch(const std::vector<int32_t>& order, int
 }
 
 absl::Status TrainingRun::TrainEpoch() {
-  if (StopRequested()) return Stop();
+  if (ShouldStop()) return Stop();
   const std::vector<int32_t> order = data::EpochOrder(
       options_.seed, static_cast<int64_t>(position().epoch), absl::MakeConstSpan(users_));
   const auto users = static_cast<int64_t>(order.size());
@@ -190,10 +191,14 @@ absl::Status TrainingRun::TrainEpoch() {
         TrainOnBatch(*batch, next ? &*next : nullptr, done - position().users_done));
     batch = std::move(next);
     if (position().step == options_.simulate_preemption) RequestStop();
-    if (StopRequested()) return Stop();
+    if (ShouldStop()) return Stop();
     if (CheckpointIsDue()) MIXREC_RETURN_IF_ERROR(Save(/*best=*/false));
   }
   return absl::OkStatus();
+}
+
+bool TrainingRun::ShouldStop() const {
+  return StopRequested() || (options_.stop && options_.stop());
 }
 
 absl::Status TrainingRun::TrainOnBatch(const data::PackedBatch& batch,
@@ -213,10 +218,10 @@ absl::Status TrainingRun::TrainOnBatch(const data::PackedBatch& batch,
 }
 
 absl::Status TrainingRun::NotFinite(const model::Losses& losses) const {
-  return FailureError("the loss is not finite at step ", position().step, " (epoch ",
-                      position().epoch + 1, "): sequence ", losses.sequence, ", alignment ",
-                      losses.alignment, ", contrastive ", losses.contrastive, ", cf ", losses.cf,
-                      "; the last checkpoint is from before; try a smaller --lr or --clip_norm");
+  return NotFiniteError("the loss is not finite at step ", position().step, " (epoch ",
+                        position().epoch + 1, "): sequence ", losses.sequence, ", alignment ",
+                        losses.alignment, ", contrastive ", losses.contrastive, ", cf ", losses.cf,
+                        "; the last checkpoint is from before; try a smaller --lr or --clip_norm");
 }
 
 absl::StatusOr<EvaluationResult> TrainingRun::Validate() {

@@ -54,6 +54,7 @@ class TrainingRun {
   absl::StatusOr<EvaluationResult> Validate();
   EpochReport CloseEpoch(const data::RankingSums& validation);
   bool CheckpointIsDue() const;
+  bool ShouldStop() const;
   absl::Status Save(bool best);
   // A checkpoint if there is none of this moment; a StoppedError.
   absl::Status Stop();

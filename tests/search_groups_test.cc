@@ -1,0 +1,234 @@
+// A search by real processes, a scheduler and worker groups, which are killed at random moments.
+//
+// MIXREC_GROUPS_DATA and MIXREC_GROUPS_BACKBONE name others than the minute ones made here,
+// MIXREC_GROUPS_TRIALS the number of trials, MIXREC_GROUPS_KILLS how many groups are killed,
+// MIXREC_GROUPS_FLAGS the flags of a trial, MIXREC_GROUPS_SEED what is drawn.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <sstream>
+#include <thread>
+
+#include "common/file.h"
+#include "common/random.h"
+#include "common/status.h"
+#include "scheduler/journal.h"
+#include "scheduler/lease.h"
+#include "tests/ps_process_fixture.h"
+
+namespace mixrec {
+namespace {
+
+using scheduler::StudyRecord;
+using scheduler::TrialRecord;
+using scheduler::TrialState;
+using ::testing::HasSubstr;
+using Words = std::vector<std::string>;
+
+std::string Environment(const char* name, const std::string& otherwise) {
+  const char* const value = std::getenv(name);
+  return value == nullptr ? otherwise : value;
+}
+int Number(const char* name, int otherwise) {
+  return std::stoi(Environment(name, std::to_string(otherwise)));
+}
+
+std::string Scratch() { return StrCat(::testing::TempDir(), "/search_groups_test.", ::getpid()); }
+std::string Data() { return Environment("MIXREC_GROUPS_DATA", Scratch() + "/data"); }
+std::string Backbone() { return Environment("MIXREC_GROUPS_BACKBONE", Scratch() + "/backbone"); }
+
+std::unique_ptr<Process> Start(Words words, const std::string& log) {
+  words.insert(words.begin(), MIXREC_PROGRAM);
+  return std::make_unique<Process>(std::move(words), log);
+}
+int RunMixrec(const Words& words) {
+  return Start(words, Scratch() + "/errors")->Wait(In(600)).value_or(-1);
+}
+
+// What every process of the search is told of a trial.
+Words TrialFlags() {
+  Words words{"--data=" + Data(), "--backbone=" + Backbone(),
+              "--trials=" + std::to_string(Number("MIXREC_GROUPS_TRIALS", 8))};
+  std::istringstream flags(Environment("MIXREC_GROUPS_FLAGS",
+                                       "--trial_epochs=2 --bo_fraction=.5 --batch=4 --n_cl=1 "
+                                       "--lr=1e-3 --bottleneck=4"));
+  for (std::string flag; flags >> flag;) words.push_back(flag);
+  return words;
+}
+Words With(Words words, const Words& more) {
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+StudyRecord Record(const std::string& study) {
+  const auto record = scheduler::ReadJournal(study + "/study.journal");
+  return record.ok() ? *record : StudyRecord();
+}
+int Finished(const StudyRecord& study) {
+  int finished = 0;
+  for (const TrialRecord& trial : study.trials) finished += trial.finished();
+  return finished;
+}
+
+// A scheduler and its groups, short of patience; whoever is killed starts again.
+class Search {
+ public:
+  Search(std::string study, int groups, Words flags)
+      : study_(std::move(study)), flags_(std::move(flags)) {
+    EXPECT_TRUE(MakeFolder(study_).ok());
+    StartScheduler();
+    groups_.resize(static_cast<size_t>(groups));
+    for (size_t index = 0; index < groups_.size(); ++index) StartGroup(index);
+  }
+
+  void StartScheduler() {
+    scheduler_ = Start(With({"scheduler", "--study=" + study_, "--lease_seconds=3",
+                             "--heartbeat_seconds=.5", "--threads=1", "--log_level=warning"},
+                            With(TrialFlags(), flags_)),
+                       study_ + "/scheduler.err");
+  }
+  void StartGroup(size_t index) {
+    groups_[index] = Start({"worker", "--study=" + study_, StrCat("--group=g", index),
+                            "--threads=1", "--device=cpu", "--log_level=warning"},
+                           StrCat(study_, "/g", index, ".err"));
+  }
+  void KillScheduler() {
+    scheduler_->Signal(SIGKILL);
+    EXPECT_TRUE(scheduler_->Wait(In(10)).has_value());
+    StartScheduler();
+  }
+  void SignalGroup(size_t index, int signal) {
+    groups_[index]->Signal(signal);
+    const std::optional<int> code = groups_[index]->Wait(In(60));
+    EXPECT_TRUE(signal == SIGKILL || code == 75 || code == 0) << code.value_or(-1);
+    StartGroup(index);
+  }
+  // Whether the scheduler is done by then, with code 0.
+  bool WaitForEnd(double seconds) { return scheduler_->Wait(In(seconds)) == 0; }
+  std::vector<int> GroupCodes() {
+    std::vector<int> codes;
+    for (auto& group : groups_) codes.push_back(group->Wait(In(60)).value_or(-1));
+    return codes;
+  }
+  bool IsOver() { return scheduler_->Wait(In(0)).has_value(); }
+  std::string Errors() const {
+    return ReadFile(study_ + "/scheduler.err").value_or("") +
+           ReadFile(study_ + "/g0.err").value_or("");
+  }
+
+ private:
+  const std::string study_;
+  const Words flags_;
+  std::unique_ptr<Process> scheduler_;
+  std::vector<std::unique_ptr<Process>> groups_;
+};
+
+class SearchGroups : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    std::filesystem::remove_all(Scratch());
+    ASSERT_TRUE(MakeFolder(Scratch()).ok());
+    if (std::getenv("MIXREC_GROUPS_DATA") != nullptr) return;
+    ASSERT_EQ(RunMixrec({"synth", "--user_count=80", "--item_count=40", "--out=" + Data()}), 0);
+    ASSERT_EQ(
+        RunMixrec({"pretrain", "--data=" + Data(), "--out=" + Backbone(), "--tokenizer=train:400",
+                   "--hidden=32", "--layers=2", "--epochs=1", "--batch=4", "--threads=1"}),
+        0);
+  }
+  static void TearDownTestSuite() { std::filesystem::remove_all(Scratch()); }
+};
+
+// Every trial has one result, and that of a search that nobody disturbed: its point depends on seed
+// and number alone, its score on nothing else.
+TEST_F(SearchGroups, KilledAtRandomTheyFindWhatAnUndisturbedSearchFinds) {
+  const std::string plain = Scratch() + "/plain", study = Scratch() + "/killed";
+  const Words random{"--method=random"};
+  ASSERT_EQ(RunMixrec(With({"search", "--out=" + plain, "--threads=1", "--log_level=error"},
+                           With(TrialFlags(), random))),
+            0);
+  const StudyRecord expected = Record(plain);
+
+  Search search(study, 4, random);
+  RandomStream draw(HashKey(static_cast<uint64_t>(Number("MIXREC_GROUPS_SEED", 1)), "kills"));
+  const int trials = Number("MIXREC_GROUPS_TRIALS", 8), kills = Number("MIXREC_GROUPS_KILLS", 4);
+  // Each when some trials have ended: the last ones well before the end.
+  int killed = 0, schedulers = 0;
+  const Instant until = In(900);
+  while (!search.IsOver() && std::chrono::steady_clock::now() < until) {
+    const int finished = Finished(Record(study));
+    if (killed < kills && finished >= killed * trials / (kills + 1)) {
+      std::this_thread::sleep_for(
+          std::chrono::milliseconds(300 + static_cast<int>(draw.Next() % 900)));
+      search.SignalGroup(draw.Next() % 4, killed % 3 == 2 ? SIGTERM : SIGKILL);
+      ++killed;
+    }
+    if (schedulers < 2 && finished >= (schedulers + 1) * trials / 3) {
+      search.KillScheduler();
+      ++schedulers;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  ASSERT_TRUE(search.WaitForEnd(60)) << search.Errors();
+  EXPECT_EQ(search.GroupCodes(), (std::vector<int>(4, 0)));
+  EXPECT_EQ(schedulers, 2);
+
+  const StudyRecord study_record = Record(study);
+  ASSERT_EQ(study_record.trials.size(), expected.trials.size());
+  int attempts = 0;
+  for (size_t i = 0; i < expected.trials.size(); ++i) {
+    const TrialRecord &trial = study_record.trials[i], &other = expected.trials[i];
+    EXPECT_EQ(trial.state, TrialState::kComplete) << i << ": " << trial.Text("reason");
+    EXPECT_EQ(trial.Text("architecture"), other.Text("architecture")) << i;
+    EXPECT_EQ(trial.value, other.value) << i;  // bit for bit
+    EXPECT_EQ(trial.intermediate_values, other.intermediate_values) << i;
+    attempts += scheduler::LeaseOf(trial).attempt;
+  }
+  RecordProperty("attempts", attempts);
+  std::cout << expected.trials.size() << " trials in " << attempts << " attempts; " << killed
+            << " groups and " << schedulers << " schedulers were killed\n";
+  for (const char* file : {"best.flags", "report.html", "trials.csv"}) {
+    EXPECT_TRUE(PathExists(study + "/" + file)) << file;
+  }
+  EXPECT_FALSE(PathExists(study + "/scheduler.json"));  // nobody is there
+}
+
+TEST_F(SearchGroups, AStoppedSearchGoesOnWithTheSameCommand) {
+  const std::string study = Scratch() + "/stopped";
+  const Words command = With({"search", "--groups=2", "--out=" + study, "--threads=2",
+                              "--log_level=warning", "--lease_seconds=3", "--heartbeat_seconds=.5"},
+                             TrialFlags());
+  const auto first = Start(command, Scratch() + "/first.err");
+  const Instant until = In(120);
+  while (Finished(Record(study)) < 2 && std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  first->Signal(SIGTERM);
+  EXPECT_EQ(first->Wait(In(60)), 75) << ReadFile(Scratch() + "/first.err").value_or("");
+  const StudyRecord stopped = Record(study);
+  EXPECT_EQ(scheduler::StatusOf(stopped)->phase, scheduler::StudyPhase::kStopped);
+  ASSERT_EQ(Start(command, Scratch() + "/second.err")->Wait(In(300)), 0)
+      << ReadFile(Scratch() + "/second.err").value_or("");
+  const StudyRecord record = Record(study);
+  EXPECT_EQ(record.trials.size(), static_cast<size_t>(Number("MIXREC_GROUPS_TRIALS", 8)));
+  for (const TrialRecord& trial : stopped.trials) {
+    if (!trial.finished()) continue;
+    EXPECT_EQ(record.trials[static_cast<size_t>(trial.number)].value, trial.value);
+  }
+  for (const TrialRecord& trial : record.trials) EXPECT_EQ(trial.state, TrialState::kComplete);
+}
+
+TEST_F(SearchGroups, AGroupWithOtherDataIsSentAway) {
+  const std::string study = Scratch() + "/other", data = Scratch() + "/other_data";
+  ASSERT_EQ(RunMixrec({"synth", "--user_count=80", "--item_count=40", "--seed=2", "--out=" + data}),
+            0);
+  Search search(study, 0, {});
+  EXPECT_EQ(RunMixrec({"worker", "--study=" + study, "--data=" + data, "--threads=1"}), 3);
+  EXPECT_THAT(ReadFile(Scratch() + "/errors").value_or(""), HasSubstr("is not the study's"));
+}
+
+}  // namespace
+}  // namespace mixrec
