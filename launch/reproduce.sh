@@ -7,13 +7,13 @@ usage() {
 Usage: ./launch/reproduce.sh --data=DIR --bert=DIR [--out=DIR] [--systems=LIST] [--jobs=N] [--cuda]
 
 Mines hard samples, writes the vectors for distillation, pre-trains the backbone of
-configs/best/scientific_pretrain.flags, then trains and evaluates --systems with three seeds each by
-configs/best/scientific.flags. Stop it whenever you like: run again, it goes on.
+configs/best/scientific_pretrain.flags, then trains and evaluates --systems with three seeds each over
+configs/best/scientific_table.flags. Stop it whenever you like: run again, it goes on.
 
   --data=DIR      Amazon Industrial and Scientific as atomic files (docs/data.md)
   --bert=DIR      a BertModel folder of width 384, such as all-MiniLM-L6-v2 (docs/hard_samples.md)
   --out=DIR       where everything goes (default: runs/reproduce)
-  --systems=LIST  what to compare (default: serial, the best; see docs/tables.md)
+  --systems=LIST  what to compare (default: configs/best/scientific.flags; see docs/tables.md)
   --jobs=N        runs at the same time (default: 1)
   --cuda          uses the CUDA program, build/cuda/bin/mixrec
 TEXT
@@ -24,7 +24,7 @@ fail() {
   exit 2
 }
 
-out=runs/reproduce data='' bert='' systems=serial jobs=1 preset=release
+out=runs/reproduce data='' bert='' systems=configs/best/scientific.flags jobs=1 preset=release
 for argument in "$@"; do
   case $argument in
     --data=?*) data=$(realpath -m -- "${argument#--data=}") ;;
@@ -62,6 +62,6 @@ backbone_flags=configs/best/scientific_pretrain.flags
 [[ -f $out/backbone/model.safetensors ]] ||
   run pretrain --flagfile=$backbone_flags --data="$data" --distill="$out/vectors.safetensors" \
     --out="$out/backbone"
-run table --flagfile=configs/best/scientific.flags --data="$data" --backbone="$out/backbone" \
+run table --flagfile=configs/best/scientific_table.flags --data="$data" --backbone="$out/backbone" \
   --hard_samples="$out/mined/hard_samples.bin" --systems="$systems" --seeds=3 --jobs="$jobs" \
   --trials=12 --trial_epochs=3 --out="$out/table"
