@@ -76,7 +76,16 @@ StepGraphs::StepGraphs(const StepOptions& options, const StepGraphOptions& graph
           {ResidentStep::kLosses},
           at::TensorOptions().dtype(at::kFloat).pinned_memory(state->device().is_cuda()))) {}
 
-StepGraphs::~StepGraphs() = default;
+StepGraphs::~StepGraphs() {
+#ifdef MIXREC_CUDA
+  if (captured_ == 0) return;
+  // Memory of graphs that are gone is given back by emptyCache alone, and a capture, which is when
+  // the next training would run out of it, does not call that.
+  at::cuda::getCurrentCUDAStream().synchronize();
+  plans_.clear();
+  c10::cuda::CUDACachingAllocator::emptyCache();
+#endif
+}
 
 StepGraphs::Plan* StepGraphs::PlanFor(const data::PackedBatch& batch) {
   const data::BatchShape shape = data::ShapeOf(batch);
