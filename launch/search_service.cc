@@ -14,6 +14,7 @@
 #include "launch/flags_ps.h"
 #include "launch/flags_search.h"
 #include "launch/flags_status.h"
+#include "launch/host_address.h"
 #include "launch/live_page.h"
 #include "launch/scheduler_address.h"
 #include "launch/scheduler_host.h"
@@ -55,7 +56,7 @@ scheduler::SchedulerOptions SchedulerOptionsOf(const ServiceOptions& options,
 absl::StatusOr<std::string> EndpointToListen(const std::string& listen) {
   if (listen == "auto") {
     const bool cluster = std::getenv("SLURM_JOB_ID") != nullptr;
-    return net::EndpointOf(StrCat(cluster ? HostName() : "127.0.0.1", ":0"));
+    return net::EndpointOf(StrCat(cluster ? NetworkAddress() : "127.0.0.1", ":0"));
   }
   MIXREC_ASSIGN_OR_RETURN(const std::string endpoint, net::EndpointOf(listen));
   const std::string host = endpoint.substr(6, endpoint.rfind(':') - 6);  // after "tcp://"

@@ -19,8 +19,8 @@ struct ServiceOptions {
   GroupProcesses* groups = nullptr;  // of this machine; null: groups come by themselves
 };
 
-// --listen as an endpoint: "auto" is this host's name under Slurm and 127.0.0.1 elsewhere, with any
-// free port. UsageError for an address that nobody can be told.
+// --listen as an endpoint: "auto" is this host's network address under Slurm and 127.0.0.1
+// elsewhere, with any free port. UsageError for an address that nobody can be told.
 absl::StatusOr<std::string> EndpointToListen(const std::string& listen);
 
 // Opens or goes on with the study in the run's folder and serves it until all trials have ended

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# launch/slurm.sh and its jobs, unchanged, on a real private Slurm: a training over two nodes is
+# launch/slurm.sh and its jobs, unchanged, on a real private Slurm: a search by a scheduler and a job
+# array, of which a task is requeued in the middle of a trial; then the winner's training, which is
 # preempted, then told by Slurm that its time is nearly up, and ends as if nothing had happened.
 #
 #   slurm_test.sh MIXREC
@@ -42,8 +43,6 @@ say 'Slurm is up'
 export MIXREC_PROGRAM=$mixrec MIXREC_CPUS=1 MIXREC_PARTITION=main
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 
-# --- a training -------------------------------------------------------------------------------
-
 lines() { if [[ -f $1/metrics.jsonl ]]; then wc -l < "$1/metrics.jsonl"; else echo 0; fi; }
 has_lines() { (($(lines "$1") >= $2)); }
 ended() { [[ -z $(state_of "$1") || $(state_of "$1") =~ COMPLETED|FAILED|CANCELLED|TIMEOUT ]]; }
@@ -55,6 +54,48 @@ ends() {
   release "$1"
   ended "$1"
 }
+
+# --- a search ---------------------------------------------------------------------------------
+
+study=$work/study trials=3 epochs=4
+# ask EXPRESSION: of what `mixrec status` says about the study, `s`.
+ask() {
+  "$mixrec" status --study="$study" --json 2> /dev/null |
+    python3 -c 'import json, sys
+s = json.load(sys.stdin)
+print(eval(sys.argv[1]))' "$1" 2> /dev/null
+}
+# The trial that the first task has begun and not ended.
+in_the_middle() {
+  held=$(ask "[t['number'] for t in s['trials'] if t.get('group') == '$group' and t['scores']][0]")
+  [[ -n $held ]]
+}
+has_ended() {
+  release "$1"
+  ended "$scheduler"
+}
+
+data=(--data="$work/data" --backbone="$work/backbone" --threads=1 --log_level=warning)
+submitted=$(MIXREC_GROUPS=2 "$source/launch/slurm.sh" search "${data[@]}" --study="$study" \
+  --trials=$trials --trial_epochs=$epochs --bo_fraction=.4 --lease_seconds=6 --heartbeat_seconds=1)
+scheduler=$(sed -n 's/^scheduler //p' <<< "$submitted")
+groups=$(sed -n 's/^groups //p' <<< "$submitted")
+group=slurm-$groups-1
+within 90 in_the_middle || fail 'no trial goes on in the first task'
+scontrol requeue "${groups}_1"
+say "the first task is requeued in the middle of trial $held"
+within 240 has_ended "${groups}_1" || fail 'the search does not end'
+[[ $(state_of "$scheduler") == COMPLETED ]] ||
+  fail "the scheduler's job ended as $(state_of "$scheduler")"
+[[ $(ask "s['phase']") == finished ]] || fail 'the study is not finished'
+[[ $(ask "s['counts']['complete'] == len(s['trials']) == $trials") == True ]] ||
+  fail "not $trials trials, each complete: $(ask "s['counts']")"
+[[ $(ask "len(s['trials'][$held]['scores'])") == "$epochs" ]] || fail "trial $held misses epochs"
+[[ -s $study/best.flags && -s $study/report.html ]] || fail 'no best.flags or no report'
+say "$trials trials, each ended once; the winner: $(ask "s['best']")"
+
+# --- the winner's training --------------------------------------------------------------------
+
 # Metrics without what depends on the clock.
 numbers() {
   python3 -c 'import json, sys
@@ -64,13 +105,13 @@ for line in open(sys.argv[1]):
     "$1/metrics.jsonl"
 }
 
-flags=(--data="$work/data" --backbone="$work/backbone" --epochs=30 --threads=1 --log_level=warning)
+flags=(--flagfile="$study/best.flags" --epochs=12 --threads=1 --log_level=warning)
 "$mixrec" train "${flags[@]}" --out="$work/plain" > /dev/null 2>&1
 total=$(lines "$work/plain")
 say "a training by itself: $total lines of metrics"
 
 run=$work/run
-job=$("$source/launch/slurm.sh" train "${flags[@]}" --out="$run" | sed -n 's/^train //p')
+job=$(MIXREC_AFTER=$scheduler "$source/launch/slurm.sh" train "${flags[@]}" --out="$run" | sed -n 's/^train //p')
 within 30 has_lines "$run" 3 || fail 'the training does not begin'
 urgent=$(sbatch --parsable --partition=urgent --nodes=2 --exclusive --output=/dev/null --wrap=true)
 within 40 ended "$urgent" || fail 'the urgent job does not preempt'
@@ -83,7 +124,7 @@ within 30 has_lines "$run" $((before + 2)) || fail 'the training does not go on'
 scancel --batch --signal=USR1 "$job"
 within 30 runs_again "$job" 2 || fail 'a training whose time is up does not requeue itself'
 say "its time was up after $(lines "$run") lines"
-within 120 ends "$job" || fail 'the training does not end'
+within 200 ends "$job" || fail 'the training does not end'
 [[ $(state_of "$job") == COMPLETED ]] || fail "the training ended as $(state_of "$job")"
 diff <(numbers "$work/plain") <(numbers "$run") > "$work/difference" ||
   fail "preempted twice, the training differs: $(head -n 3 "$work/difference")"
