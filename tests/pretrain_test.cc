@@ -63,7 +63,7 @@ TEST_F(PretrainTest, LossFallsAndTheBackboneLoads) {
   PretrainOptions options = Tiny();
   options.epochs = 40;
   std::vector<double> losses;
-  const auto status = Pretrain(options, 43, {Documents(), {}, {}}, folder_ + "a",
+  const auto status = Pretrain(options, 43, {Documents(), {}, {}, {}}, folder_ + "a",
                                [&](const PretrainProgress& p) { losses.push_back(p.loss); });
   ASSERT_TRUE(status.ok()) << status;
   ASSERT_EQ(static_cast<int64_t>(losses.size()), PretrainSteps(options, 40 * 13));
@@ -78,7 +78,7 @@ TEST_F(PretrainTest, LossFallsAndTheBackboneLoads) {
 }
 
 TEST_F(PretrainTest, StoppedRunGoesOnToBitEqualWeights) {
-  ASSERT_TRUE(Pretrain(Tiny(), 43, {Documents(), {}, {}}, folder_ + "whole", nullptr).ok());
+  ASSERT_TRUE(Pretrain(Tiny(), 43, {Documents(), {}, {}, {}}, folder_ + "whole", nullptr).ok());
   const auto stop_at = [](int64_t step) {
     return [step](const PretrainProgress& p) {
       if (p.step == step) RequestStop();
@@ -86,13 +86,13 @@ TEST_F(PretrainTest, StoppedRunGoesOnToBitEqualWeights) {
   };
   for (const int64_t step : {int64_t{3}, int64_t{20}}) {
     const auto status =
-        Pretrain(Tiny(), 43, {Documents(), {}, {}}, folder_ + "parts", stop_at(step));
+        Pretrain(Tiny(), 43, {Documents(), {}, {}, {}}, folder_ + "parts", stop_at(step));
     EXPECT_EQ(ExitCodeOf(status), kExitStopped) << status;
     EXPECT_FALSE(PathExists(folder_ + "parts/config.json"));
     ClearStopRequest();
   }
   int64_t steps = 0;
-  const auto status = Pretrain(Tiny(), 43, {Documents(), {}, {}}, folder_ + "parts",
+  const auto status = Pretrain(Tiny(), 43, {Documents(), {}, {}, {}}, folder_ + "parts",
                                [&](const PretrainProgress&) { ++steps; });
   ASSERT_TRUE(status.ok()) << status;
   EXPECT_EQ(steps, PretrainSteps(Tiny(), 40 * 13) - 20);
@@ -101,16 +101,16 @@ TEST_F(PretrainTest, StoppedRunGoesOnToBitEqualWeights) {
 
 TEST_F(PretrainTest, StateOfOtherOptionsOrTextsIsRefused) {
   const auto stop = [](const PretrainProgress&) { RequestStop(); };
-  ASSERT_FALSE(Pretrain(Tiny(), 43, {Documents(), {}, {}}, folder_ + "a", stop).ok());
+  ASSERT_FALSE(Pretrain(Tiny(), 43, {Documents(), {}, {}, {}}, folder_ + "a", stop).ok());
   ClearStopRequest();
   PretrainOptions other = Tiny();
   other.learning_rate = 2e-2;
-  const auto status = Pretrain(other, 43, {Documents(), {}, {}}, folder_ + "a", nullptr);
+  const auto status = Pretrain(other, 43, {Documents(), {}, {}, {}}, folder_ + "a", nullptr);
   EXPECT_EQ(ExitCodeOf(status), kExitUsage);
   EXPECT_THAT(std::string(status.message()), HasSubstr("pretrain_state.safetensors"));
   auto documents = Documents();
   documents[0][0] = 4;
-  EXPECT_EQ(ExitCodeOf(Pretrain(Tiny(), 43, {documents, {}, {}}, folder_ + "a", nullptr)),
+  EXPECT_EQ(ExitCodeOf(Pretrain(Tiny(), 43, {documents, {}, {}, {}}, folder_ + "a", nullptr)),
             kExitUsage);
 }
 
@@ -127,7 +127,7 @@ TEST_F(PretrainTest, NoEpochsWriteTheInitialWeights) {
 
 TEST_F(PretrainTest, WrongOptionsAreUsageErrors) {
   const auto refused = [&](const PretrainOptions& options) {
-    return ExitCodeOf(Pretrain(options, 43, {Documents(), {}, {}}, folder_ + "a", nullptr)) ==
+    return ExitCodeOf(Pretrain(options, 43, {Documents(), {}, {}, {}}, folder_ + "a", nullptr)) ==
            kExitUsage;
   };
   PretrainOptions options = Tiny();
