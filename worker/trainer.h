@@ -57,7 +57,7 @@ struct TrainOptions {
   bool tensorboard = true;
   bool progress = true;
   std::string profile;  // folder for a profile of some steps (run_profile.h); empty: none
-  std::string label;  // before the progress line and log messages: who trains what
+  std::string label;    // before the progress line and log messages: who trains what
   // Asked after every step, besides common/stop_signal.h: whether this run is to stop.
   std::function<bool()> stop;
 
