@@ -4,6 +4,8 @@
 // of all groups go on at the same time, in the order of their starts where the network lets them.
 #pragma once
 
+#include <ATen/ATen.h>
+
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -35,7 +37,8 @@ class Engine {
     double patience_seconds = 60;
     // The names of members by their ranks in the operation's group, for messages.
     std::function<std::string(int)> name;
-    std::vector<int> world_ranks;  // of the members
+    std::vector<int> world_ranks;     // of the members
+    std::vector<at::Tensor> tensors;  // whose memory it works in: kept until it is over
   };
 
   explicit Engine(TransportFactory factory);

@@ -43,8 +43,8 @@ class Group {
   const Member& self() const { return members()[static_cast<size_t>(rank())]; }
 
   // Operations are started, and go on while the caller computes. `what` is for messages: "the
-  // gradients of step 12". Tensors are contiguous and left alone until Wait. Types: fp32, fp64,
-  // int32, int64, and, where nothing is added, any.
+  // gradients of step 12". Tensors are contiguous, and left alone until Wait; the operation keeps
+  // them until it is over. Types: fp32, fp64, int32, int64, and, where nothing is added, any.
   //
   // Adds up `tensor` over the ranks, in place.
   virtual Ticket StartAllReduce(at::Tensor tensor, const std::string& what) = 0;

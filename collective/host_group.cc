@@ -45,9 +45,11 @@ int HostGroup::NextTag() {
   return (space_ * kNumbers + sequence_) * 2 + 1;
 }
 
-Group::Ticket HostGroup::Start(std::unique_ptr<Operation> operation, const std::string& what) {
+Group::Ticket HostGroup::Start(std::unique_ptr<Operation> operation,
+                               std::vector<at::Tensor> tensors, const std::string& what) {
   Engine::Task task;
   task.operation = std::move(operation);
+  task.tensors = std::move(tensors);
   task.what = what;
   task.patience_seconds = patience_seconds_;
   task.name = [this](int rank) { return Describe(members_[static_cast<size_t>(rank)]); };
@@ -58,7 +60,8 @@ Group::Ticket HostGroup::Start(std::unique_ptr<Operation> operation, const std::
 Group::Ticket HostGroup::StartAllReduce(at::Tensor tensor, const std::string& what) {
   CheckPlain(tensor);
   return Start(
-      MakeAllReduce(party_, NextTag(), ElementOf(tensor), tensor.data_ptr(), tensor.numel()), what);
+      MakeAllReduce(party_, NextTag(), ElementOf(tensor), tensor.data_ptr(), tensor.numel()),
+      {tensor}, what);
 }
 
 Group::Ticket HostGroup::StartAllGather(const at::Tensor& mine, at::Tensor all,
@@ -67,7 +70,7 @@ Group::Ticket HostGroup::StartAllGather(const at::Tensor& mine, at::Tensor all,
   CheckPlain(all);
   CHECK(all.numel() == mine.numel() * size() && all.scalar_type() == mine.scalar_type());
   return Start(MakeAllGather(party_, NextTag(), mine.data_ptr(), all.data_ptr(), mine.nbytes()),
-               what);
+               {mine, all}, what);
 }
 
 Group::Ticket HostGroup::StartReduceScatter(const at::Tensor& all, at::Tensor mine,
@@ -77,12 +80,13 @@ Group::Ticket HostGroup::StartReduceScatter(const at::Tensor& all, at::Tensor mi
   CHECK(all.numel() == mine.numel() * size() && all.scalar_type() == mine.scalar_type());
   return Start(MakeReduceScatter(party_, NextTag(), ElementOf(mine), all.data_ptr(),
                                  mine.data_ptr(), mine.numel()),
-               what);
+               {mine, all}, what);
 }
 
 Group::Ticket HostGroup::StartBroadcast(at::Tensor tensor, int root, const std::string& what) {
   CheckPlain(tensor);
-  return Start(MakeBroadcast(party_, NextTag(), root, tensor.data_ptr(), tensor.nbytes()), what);
+  return Start(MakeBroadcast(party_, NextTag(), root, tensor.data_ptr(), tensor.nbytes()), {tensor},
+               what);
 }
 
 }  // namespace mixrec::collective

@@ -36,7 +36,8 @@ class HostGroup : public Group {
 
  private:
   int NextTag();
-  Ticket Start(std::unique_ptr<Operation> operation, const std::string& what);
+  Ticket Start(std::unique_ptr<Operation> operation, std::vector<at::Tensor> tensors,
+               const std::string& what);
 
   Engine* engine_;
   const std::vector<Member> members_;

@@ -25,6 +25,13 @@ struct Group {
   int32_t item_column = -1;    // index into item_ids, -1 for none
 };
 
+// What every rank knows of a step whose users are shared out among ranks (step_share.h).
+struct WholeStep {
+  std::vector<int32_t> sequence_reads, alignment_reads;  // [ranks] rows read on each
+  std::vector<int32_t> user_ids, item_ids;               // of all ranks' batches, ascending
+  int64_t counted_tokens = 0;                            // a document that two ranks hold: once
+};
+
 // T stream rows; P [SEQ] rows read; A alignment documents; C contrastive queries; B BPR pairs.
 //
 // Stream order: prompt (only when there are alignment documents), sequences, alignment documents
@@ -58,6 +65,8 @@ struct PackedBatch {
 
   std::vector<int32_t> bpr_user, bpr_positive, bpr_negative;  // [B] index into user_ids / item_ids
   std::vector<float> bpr_weights;                             // [B]
+
+  WholeStep whole;  // of BuildSharedBatch; empty otherwise
 
   // Tokens as figures count them (model.md F): unshared, every alignment document with its prompt.
   int64_t counted_tokens() const {

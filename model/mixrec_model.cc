@@ -85,6 +85,8 @@ class MixrecModel::Impl {
     int damoe = 0;
     for (int k = 0; k < static_cast<int>(backbone.layers.size()); ++k) {
       const bool adapted = options.mode != Mode::kLlmrec && IsDamoeLayer(k, options.replace_every);
+      const std::string name = "damoe." + std::to_string(damoe) + ".";
+      gradients_.push_back(adapted ? parameters->RangeOf(name) : std::pair<int64_t, int64_t>());
       layers_.emplace_back(backbone.config, backbone.layers[k], options, adapted ? damoe++ : -1, k,
                            *parameters);
     }
@@ -124,7 +126,7 @@ class MixrecModel::Impl {
     return FinalNorm(x);
   }
 
-  CfRows Backward(at::Tensor d) {
+  CfRows Backward(at::Tensor d, const Complete& complete = nullptr) {
     CHECK_EQ(saved_.size(), layers_.size()) << "Backward needs Forward(training = true) before it";
     if (backbone_.final_ln_weight.defined()) {
       const at::Tensor d_final = d;
@@ -136,10 +138,15 @@ class MixrecModel::Impl {
     for (size_t k = layers_.size(); k-- > 0;) {
       d = layers_[k].Backward(stream_, &columns_, d, /*special_only=*/k == 0, saved_[k]);
       saved_[k] = LayerSaved();
+      if (complete) complete(gradients_[k].first, gradients_[k].second);
     }
     saved_.clear();
     EmbedBackward(d);
     return ColumnsBackward();
+  }
+
+  void SkipBackward(const Complete& complete) const {
+    for (size_t k = layers_.size(); k-- > 0;) complete(gradients_[k].first, gradients_[k].second);
   }
 
   void Fold() {
@@ -240,6 +247,7 @@ class MixrecModel::Impl {
   const ModelOptions options_;
   DenseParameters* parameters_;
   std::vector<Layer> layers_;
+  std::vector<std::pair<int64_t, int64_t>> gradients_;  // a layer's, in the flat gradient
 
   // State of the last Forward.
   Stream stream_;
@@ -261,9 +269,10 @@ States MixrecModel::Forward(const data::PackedBatch& batch, const CfRows& rows, 
                             DropoutKey dropout) {
   return impl_->Forward(batch, rows, training, dropout);
 }
-CfRows MixrecModel::Backward(const States& d_states) {
-  return impl_->Backward(at::cat({d_states.sequence, d_states.alignment}));
+CfRows MixrecModel::Backward(const States& d_states, const Complete& complete) {
+  return impl_->Backward(at::cat({d_states.sequence, d_states.alignment}), complete);
 }
+void MixrecModel::SkipBackward(const Complete& complete) const { impl_->SkipBackward(complete); }
 at::Tensor MixrecModel::Forward(const Stream& stream, const CfRows& rows, bool training) {
   return impl_->Forward(stream, rows, training);
 }

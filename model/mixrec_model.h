@@ -8,6 +8,7 @@
 
 #include <ATen/ATen.h>
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -61,7 +62,12 @@ class MixrecModel {
   // Adds d total / d parameter into the dense gradients and returns the gradient of the CF rows
   // that came in (zeros where not reached). Needs the Forward(training = true) before it.
   // `d_states`: gradients of the states, compute dtype.
-  CfRows Backward(const States& d_states);
+  // `complete` hears, from the top layer down, which stretch of the flat gradient will not change
+  // any more: those of the layers; the rest is complete when Backward returns.
+  using Complete = std::function<void(int64_t first, int64_t last)>;
+  CfRows Backward(const States& d_states, const Complete& complete = nullptr);
+  // Tells `complete` what Backward would, for a rank that has nothing to compute in a step.
+  void SkipBackward(const Complete& complete) const;
 
   // The same from lists that are on the device already: states of the reads [R, W'], and their
   // gradients. Neither waits for the device nor copies from the host, so both can be captured.

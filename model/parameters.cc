@@ -57,6 +57,18 @@ at::Tensor DenseParameters::View(const at::Tensor& flat, const std::string& name
   return flat.narrow(0, offsets_[found->second], SizeOf(spec.shape)).view(spec.shape);
 }
 
+std::pair<int64_t, int64_t> DenseParameters::RangeOf(const std::string& prefix) const {
+  std::pair<int64_t, int64_t> range{0, 0};
+  for (size_t i = 0; i < specs_.size(); ++i) {
+    if (specs_[i].name.rfind(prefix, 0) != 0) continue;
+    const bool is_first = range.first == range.second;
+    CHECK(is_first || offsets_[i] == range.second) << prefix << " lies in two places";
+    if (is_first) range.first = offsets_[i];
+    range.second = i + 1 < offsets_.size() ? offsets_[i + 1] : size();
+  }
+  return range;
+}
+
 at::Tensor DenseParameters::value(const std::string& name) const { return View(flat_value_, name); }
 at::Tensor DenseParameters::gradient(const std::string& name) const {
   return View(flat_gradient_, name);

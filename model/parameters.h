@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tensor/initial_rows.h"
@@ -38,6 +39,10 @@ class DenseParameters {
   at::Tensor value(const std::string& name) const;     // fp32 view of the master
   at::Tensor gradient(const std::string& name) const;  // fp32 view
   at::Tensor compute(const std::string& name) const;   // compute_dtype view
+
+  // Where the tensors whose names begin with `prefix`, neighbours all, lie in the flat buffers:
+  // [first, last). Empty when there are none.
+  std::pair<int64_t, int64_t> RangeOf(const std::string& prefix) const;
 
   const std::vector<ParameterSpec>& specs() const { return specs_; }
   at::Tensor flat_value() const { return flat_value_; }        // [size] fp32

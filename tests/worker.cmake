@@ -5,5 +5,6 @@ foreach(name tables_test train_step_test trainer_test placement_test checkpoint_
              search_objective_test)
   mixrec_test(${name} ROOMS worker TORCH LABELS worker)
 endforeach()
+mixrec_test(shared_training_test ROOMS worker collective TORCH LABELS worker collective)
 mixrec_test(golden_train_step_test ROOMS worker SOURCES golden_case.cc TORCH LABELS golden)
 target_compile_definitions(golden_train_step_test PRIVATE MIXREC_SOURCE_DIR="${CMAKE_SOURCE_DIR}")

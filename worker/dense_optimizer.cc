@@ -19,6 +19,14 @@ void DenseOptimizer::Step(int64_t step, double learning_rate) {
   parameters_->RefreshCompute();
 }
 
+void DenseOptimizer::StepRange(int64_t step, double learning_rate, int64_t first, int64_t last) {
+  const auto part = [&](const at::Tensor& flat) { return flat.narrow(0, first, last - first); };
+  tensor::AdamWStep(options_, learning_rate, step + 1, part(parameters_->flat_gradient()),
+                    part(parameters_->flat_value()), part(first_moment_), part(second_moment_));
+  const at::Tensor copy = parameters_->flat_copy();
+  if (copy.defined()) part(copy).copy_(part(parameters_->flat_value()));
+}
+
 void DenseOptimizer::Step(const at::Tensor& schedule, const at::Tensor& total) {
   tensor::AdamWStep(schedule, total, parameters_->flat_gradient(), parameters_->flat_value(),
                     first_moment_, second_moment_, parameters_->flat_copy());

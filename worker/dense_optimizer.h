@@ -19,10 +19,15 @@ class DenseOptimizer {
   // One step with the gradients as they are; `step` counts from 0. Refreshes the compute copy.
   void Step(int64_t step, double learning_rate);
 
+  // The same for elements [first, last) of the flat buffers.
+  void StepRange(int64_t step, double learning_rate, int64_t first, int64_t last);
+
   // The same with what changes from step to step on the device (tensor/device_step.h); the
   // gradients become zeros.
   void Step(const at::Tensor& schedule, const at::Tensor& total);
 
+  at::Tensor first_moment() const { return first_moment_; }
+  at::Tensor second_moment() const { return second_moment_; }
   // first_moment.NAME and second_moment.NAME of every tensor, as views.
   model::NamedTensors State() const;
 

@@ -33,7 +33,10 @@ EmbeddedItemProjection::EmbeddedItemProjection(std::vector<model::ParameterSpec>
   CHECK(parameters_.has(kWeight) && parameters_.has(kBias));
 }
 
-void EmbeddedItemProjection::PrepareTraining() { optimizer_.emplace(options_, &parameters_); }
+void EmbeddedItemProjection::PrepareTraining(collective::Group* group) {
+  optimizer_.emplace(options_, &parameters_);
+  if (group != nullptr) split_.emplace(group, parameters_.value(kBias).size(0));
+}
 
 absl::Status EmbeddedItemProjection::Initialise(uint64_t seed) {
   parameters_.Initialise(seed);
@@ -44,8 +47,21 @@ absl::StatusOr<CrossEntropies> EmbeddedItemProjection::CrossEntropy(
     int64_t step, const at::Tensor& states, const std::vector<int32_t>& labels,
     const at::Tensor& weights) {
   step_ = step;
+  const at::Tensor label_tensor = tensor::IndexTensor(labels, states.device());
+  if (split_) return SplitCrossEntropy(states, label_tensor, weights);
   parameters_.ZeroGradient();
-  return CrossEntropyOf(states, tensor::IndexTensor(labels, states.device()), weights);
+  return CrossEntropyOf(states, label_tensor, weights);
+}
+
+absl::StatusOr<CrossEntropies> EmbeddedItemProjection::SplitCrossEntropy(
+    const at::Tensor& states, const at::Tensor& labels, const at::Tensor& weights) {
+  const int64_t first = split_->first_item(), count = split_->last_item() - first;
+  const auto own = [&](const at::Tensor& all) { return all.narrow(0, first, count); };
+  const ItemSlice slice{own(parameters_.compute(kWeight)), own(parameters_.value(kBias)),
+                        own(parameters_.gradient(kWeight)), own(parameters_.gradient(kBias))};
+  slice.d_weight.zero_();
+  slice.d_bias.zero_();
+  return split_->CrossEntropy(step_, states_of_ranks_, states, labels, weights, slice);
 }
 
 CrossEntropies EmbeddedItemProjection::CrossEntropyOf(const at::Tensor& states,
@@ -70,7 +86,28 @@ absl::Status EmbeddedItemProjection::StartUpdate(double learning_rate) {
 
 absl::Status EmbeddedItemProjection::FinishUpdate() {
   CHECK(optimizer_.has_value());
-  optimizer_->Step(step_, learning_rate_);
+  if (!split_) {
+    optimizer_->Step(step_, learning_rate_);
+    return absl::OkStatus();
+  }
+  settled_ = false;
+  const int64_t first = split_->first_item(), last = split_->last_item();
+  const int64_t width = parameters_.value(kWeight).size(1);
+  for (const auto& [name, row] : {std::pair(kWeight, width), std::pair(kBias, int64_t{1})}) {
+    const int64_t start = parameters_.RangeOf(name).first;
+    optimizer_->StepRange(step_, learning_rate_, start + first * row, start + last * row);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status EmbeddedItemProjection::Settle() {
+  if (settled_) return absl::OkStatus();
+  std::vector<at::Tensor> tensors;
+  for (const auto& [name, tensor] : Values()) tensors.push_back(tensor);
+  for (const auto& [name, tensor] : OptimizerState()) tensors.push_back(tensor);
+  MIXREC_RETURN_IF_ERROR(split_->GatherRows(tensors));
+  parameters_.RefreshCompute();
+  settled_ = true;
   return absl::OkStatus();
 }
 

@@ -1,4 +1,6 @@
-// The item projection in this process, on the model's device.
+// The item projection in this process, on the model's device. When the ranks of a group train
+// together, each moves a slice of the items (split_softmax.h), and has the others' rows as they
+// were at the last Settle.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -11,6 +13,7 @@
 #include "tensor/optimizer.h"
 #include "worker/dense_optimizer.h"
 #include "worker/item_projection.h"
+#include "worker/split_softmax.h"
 
 namespace mixrec::worker {
 
@@ -21,13 +24,18 @@ class EmbeddedItemProjection : public ItemProjection {
   EmbeddedItemProjection(std::vector<model::ParameterSpec> specs, at::Device device,
                          at::ScalarType compute_dtype, const tensor::AdamWOptions& optimizer);
 
-  void PrepareTraining() override;
+  void PrepareTraining(collective::Group* group) override;
   absl::Status Initialise(uint64_t seed) override;
+  void Announce(const std::vector<int64_t>& states_of_ranks) override {
+    states_of_ranks_ = states_of_ranks;
+  }
   absl::StatusOr<CrossEntropies> CrossEntropy(int64_t step, const at::Tensor& states,
                                               const std::vector<int32_t>& labels,
                                               const at::Tensor& weights) override;
   absl::Status StartUpdate(double learning_rate) override;
   absl::Status FinishUpdate() override;
+  // With a group: the rows and moments of every rank's slice come here.
+  absl::Status Settle() override;
   absl::StatusOr<std::vector<int64_t>> Ranks(int64_t step, const at::Tensor& states,
                                              const std::vector<int32_t>& targets,
                                              const ItemLists& excluded) override;
@@ -47,10 +55,17 @@ class EmbeddedItemProjection : public ItemProjection {
   at::Tensor Scores(const at::Tensor& states) const;
 
  private:
+  absl::StatusOr<CrossEntropies> SplitCrossEntropy(const at::Tensor& states,
+                                                   const at::Tensor& labels,
+                                                   const at::Tensor& weights);
+
   model::DenseParameters parameters_;
   tensor::AdamWOptions options_;
   std::optional<DenseOptimizer> optimizer_;  // in training
-  int64_t step_ = 0;                         // of the last CrossEntropy
+  std::optional<SplitSoftmax> split_;        // in training with a group
+  std::vector<int64_t> states_of_ranks_;
+  bool settled_ = true;
+  int64_t step_ = 0;  // of the last CrossEntropy
   double learning_rate_ = 0;
 };
 

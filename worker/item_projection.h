@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "collective/group.h"
 #include "common/status.h"
 #include "model/safetensors.h"
 
@@ -35,11 +36,15 @@ class ItemProjection {
  public:
   virtual ~ItemProjection() = default;
 
-  // Allocates what updates need in this process; evaluation does without.
-  virtual void PrepareTraining() {}
+  // Allocates what updates need in this process; evaluation does without. The ranks of `group`,
+  // unless it is null, train together: they call CrossEntropy, FinishUpdate and Settle at the same
+  // times.
+  virtual void PrepareTraining(collective::Group* /*group*/) {}
   // Initial values, a function of the seed, the name and the row alone (model.md D34).
   virtual absl::Status Initialise(uint64_t seed) = 0;
 
+  // With a group: how many states each of its ranks brings to the next CrossEntropy.
+  virtual void Announce(const std::vector<int64_t>& /*states_of_ranks*/) {}
   // -log softmax(W h + b)[label] of every state. `weights` [N] fp32 are those of the loss.
   virtual absl::StatusOr<CrossEntropies> CrossEntropy(int64_t step, const at::Tensor& states,
                                                       const std::vector<int32_t>& labels,
@@ -50,8 +55,12 @@ class ItemProjection {
   // Every loss of the step was finite: rows that live here are updated now.
   virtual absl::Status FinishUpdate() = 0;
 
-  // Waits until every update that was started is done, wherever the rows live.
+  // Waits until every update that was started is done, wherever the rows live, and this process
+  // sees them all.
   virtual absl::Status Settle() { return absl::OkStatus(); }
+
+  // Seconds spent in waiting for servers so far.
+  virtual double waited_seconds() const { return 0; }
 
   // 1-based ranks of the targets among all items; equal scores are ranked by smaller item first
   // (model.md D31). A target is never excluded.

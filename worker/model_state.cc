@@ -78,11 +78,12 @@ void ModelState::PrefetchRows(const data::PackedBatch& next) {
   item_table_->Prefetch(step_ + 1, next.item_ids);
 }
 
-absl::Status ModelState::PushRows(const data::PackedBatch& batch, const model::CfRows& gradients,
-                                  double learning_rate) {
-  if (user_table_ == nullptr || options_.cf_frozen) return absl::OkStatus();
-  MIXREC_RETURN_IF_ERROR(user_table_->Push(step_, batch.user_ids, gradients.user, learning_rate));
-  return item_table_->Push(step_, batch.item_ids, gradients.item, learning_rate);
+absl::Status ModelState::PushRows(const std::vector<int32_t>& user_ids,
+                                  const std::vector<int32_t>& item_ids,
+                                  const model::CfRows& gradients, double learning_rate) {
+  if (!updates_rows()) return absl::OkStatus();
+  MIXREC_RETURN_IF_ERROR(user_table_->Push(step_, user_ids, gradients.user, learning_rate));
+  return item_table_->Push(step_, item_ids, gradients.item, learning_rate);
 }
 
 EmbeddedItemProjection& ModelState::embedded_projection() {
@@ -100,7 +101,7 @@ model::CfRows ModelState::PullResidentRows(const model::Stream& stream) const {
 void ModelState::PushResidentRows(const model::Stream& stream, const model::CfRows& gradients,
                                   const at::Tensor& schedule, const at::Tensor& total) {
   CHECK(resident());
-  if (user_table_ == nullptr || options_.cf_frozen) return;
+  if (!updates_rows()) return;
   static_cast<RowTable&>(*user_table_)
       .PushOnDevice(stream.user_ids, gradients.user, schedule, total);
   static_cast<RowTable&>(*item_table_)
@@ -112,6 +113,12 @@ absl::Status ModelState::Settle() {
   if (user_table_ == nullptr) return absl::OkStatus();
   MIXREC_RETURN_IF_ERROR(user_table_->Settle());
   return item_table_->Settle();
+}
+
+double ModelState::server_seconds() const {
+  double seconds = projection_->waited_seconds();
+  for (const ParameterTable* table : Tables()) seconds += table->waited_seconds();
+  return seconds;
 }
 
 std::vector<const ParameterTable*> ModelState::Tables() const {

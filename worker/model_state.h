@@ -49,8 +49,9 @@ class ModelState {
   // without a CF model. What is prefetched is pulled for the step after it.
   absl::StatusOr<model::CfRows> PullRows(const data::PackedBatch& batch);
   void PrefetchRows(const data::PackedBatch& next);
-  absl::Status PushRows(const data::PackedBatch& batch, const model::CfRows& gradients,
-                        double learning_rate);
+  absl::Status PushRows(const std::vector<int32_t>& user_ids, const std::vector<int32_t>& item_ids,
+                        const model::CfRows& gradients, double learning_rate);
+  bool updates_rows() const { return user_table_ != nullptr && !options_.cf_frozen; }
   // Whether all tables are in this process. The functions that follow, for a step whose inputs are
   // on the device (resident_step.h), need it.
   bool resident() const { return placement_.session == nullptr; }
@@ -58,8 +59,11 @@ class ModelState {
   model::CfRows PullResidentRows(const model::Stream& stream) const;
   void PushResidentRows(const model::Stream& stream, const model::CfRows& gradients,
                         const at::Tensor& schedule, const at::Tensor& total);
-  // Waits until the tables have every update that was sent.
+  // Waits until the tables have every update that was sent, and this process has what it keeps of
+  // them; with a group, all ranks call it.
   absl::Status Settle();
+  // Seconds spent in waiting for servers so far.
+  double server_seconds() const;
 
   // Every trainable tensor of this process by its checkpoint name, as fp32 views: all of them, but
   // for the tables when those are on servers. Valid until Initialise.

@@ -27,7 +27,8 @@ absl::StatusOr<CrossEntropies> RemoteItemProjection::CrossEntropy(
   const ps::Session::Ticket ticket =
       session_->StartSoftmax(spec_.name, step, OnHost(states), labels, sampling_);
   const at::Tensor host_weights = OnHost(weights);
-  MIXREC_ASSIGN_OR_RETURN(const ps::SoftmaxResult result, session_->FinishSoftmax(ticket));
+  MIXREC_ASSIGN_OR_RETURN(const ps::SoftmaxResult result,
+                          waits_.Time([&] { return session_->FinishSoftmax(ticket); }));
   forward_ = Forward{ticket, result.log_sum_exp, host_weights};
   CrossEntropies entropies;
   entropies.values = result.entropies.to(states.device());
@@ -49,7 +50,7 @@ absl::Status RemoteItemProjection::Settle() {
   if (!update_) return absl::OkStatus();
   const ps::Session::Ticket ticket = *update_;
   update_.reset();
-  return session_->Finish(ticket);
+  return waits_.Time([&] { return session_->Finish(ticket); });
 }
 
 absl::StatusOr<std::vector<int64_t>> RemoteItemProjection::Ranks(

@@ -11,6 +11,7 @@
 #include "ps/session.h"
 #include "worker/item_projection.h"
 #include "worker/placement.h"
+#include "worker/wait_clock.h"
 
 namespace mixrec::worker {
 
@@ -28,6 +29,7 @@ class RemoteItemProjection : public ItemProjection {
   absl::Status StartUpdate(double learning_rate) override;
   absl::Status FinishUpdate() override { return absl::OkStatus(); }
   absl::Status Settle() override;
+  double waited_seconds() const override { return waits_.seconds(); }
   absl::StatusOr<std::vector<int64_t>> Ranks(int64_t step, const at::Tensor& states,
                                              const std::vector<int32_t>& targets,
                                              const ItemLists& excluded) override;
@@ -45,6 +47,7 @@ class RemoteItemProjection : public ItemProjection {
   ps::Sampling sampling_;
   std::optional<Forward> forward_;
   std::optional<ps::Session::Ticket> update_;
+  WaitClock waits_;
 };
 
 }  // namespace mixrec::worker

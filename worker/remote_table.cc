@@ -18,7 +18,8 @@ void RemoteTable::Prefetch(int64_t step, const std::vector<int32_t>& ids) {
 
 absl::StatusOr<at::Tensor> RemoteTable::Pull(int64_t step, const std::vector<int32_t>& ids) {
   Prefetch(step, ids);
-  absl::StatusOr<at::Tensor> rows = session_->FinishPull(pull_->ticket);
+  const absl::StatusOr<at::Tensor> rows =
+      waits_.Time([&] { return session_->FinishPull(pull_->ticket); });
   pull_.reset();
   if (!rows.ok()) return rows.status();
   return rows->to(device_);
@@ -35,7 +36,7 @@ absl::Status RemoteTable::Settle() {
   if (!push_) return absl::OkStatus();
   const ps::Session::Ticket ticket = *push_;
   push_.reset();
-  return session_->Finish(ticket);
+  return waits_.Time([&] { return session_->Finish(ticket); });
 }
 
 }  // namespace mixrec::worker

@@ -9,6 +9,7 @@
 
 #include "ps/session.h"
 #include "worker/tables.h"
+#include "worker/wait_clock.h"
 
 namespace mixrec::worker {
 
@@ -25,6 +26,7 @@ class RemoteTable : public ParameterTable {
   absl::Status Push(int64_t step, const std::vector<int32_t>& ids, const at::Tensor& gradients,
                     double learning_rate) override;
   absl::Status Settle() override;
+  double waited_seconds() const override { return waits_.seconds(); }
 
  private:
   struct Pending {
@@ -38,6 +40,7 @@ class RemoteTable : public ParameterTable {
   ps::Session* session_;
   std::optional<Pending> pull_;
   std::optional<ps::Session::Ticket> push_;
+  WaitClock waits_;
 };
 
 }  // namespace mixrec::worker

@@ -7,6 +7,7 @@
 #include "common/file.h"
 #include "common/random.h"
 #include "worker/checkpoint.h"
+#include "worker/run_ranks.h"
 
 namespace mixrec::worker {
 namespace {
@@ -21,11 +22,10 @@ struct TrialRecord {
   std::vector<double> validation_mrr;  // by epoch, once finished
 };
 
-TrialRecord ReadRecord(const std::string& path) {
+// Of a trial's file, or nothing.
+TrialRecord ParseRecord(const std::string& text) {
   TrialRecord record;
-  const auto text = ReadFile(path);
-  if (!text.ok()) return record;
-  const Json json = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   try {
     record.validation_mrr = json.at("validation_mrr").get<std::vector<double>>();
     record.finished = json.at("finished");
@@ -37,12 +37,12 @@ TrialRecord ReadRecord(const std::string& path) {
   return record;
 }
 
-absl::Status WriteRecord(const std::string& path, const TrialRecord& record) {
+std::string ToText(const TrialRecord& record) {
   const Json json{{"architecture", record.bits},
                   {"variant", record.variant},
                   {"finished", record.finished},
                   {"validation_mrr", record.validation_mrr}};
-  return WriteFileAtomic(path, json.dump() + "\n");
+  return json.dump() + "\n";
 }
 
 // What is trained besides the bits.
@@ -60,6 +60,26 @@ void RemoveTraining(const std::string& folder) {
   for (const std::string& path : {CheckpointsFolder(folder), folder + "/metrics.jsonl"}) {
     std::filesystem::remove_all(path, ignored);
   }
+}
+
+// The record of the trial in its folder, which becomes this trial's if it was another's. Rank 0's
+// for all.
+absl::StatusOr<TrialRecord> OpenTrial(const TrialSpec& trial, const std::string& folder,
+                                      const RunRanks& ranks) {
+  const std::string path = folder + "/trial.json";
+  std::string text;
+  MIXREC_RETURN_IF_ERROR(ranks.OnLeader("the start of a trial", [&] {
+    const auto known = ReadFile(path);
+    if (known.ok()) text = *known;
+    const TrialRecord record = ParseRecord(text);
+    if (record.bits == trial.bits && record.variant == VariantOf(trial)) return absl::OkStatus();
+    RemoveTraining(folder);
+    MIXREC_RETURN_IF_ERROR(MakeFolder(folder));
+    text = ToText({trial.bits, VariantOf(trial), false, {}});
+    return WriteFileAtomic(path, text);
+  }));
+  MIXREC_RETURN_IF_ERROR(ranks.Share("a trial's record", &text));
+  return ParseRecord(text);
 }
 
 double Best(const std::vector<double>& values) {
@@ -104,15 +124,9 @@ absl::StatusOr<TrialOutcome> SearchObjective::Evaluate(int trial, const std::str
 absl::StatusOr<TrialOutcome> SearchObjective::Evaluate(const TrialSpec& trial,
                                                        const IntermediateCallback& on_epoch) const {
   const std::string folder = trial.folder.empty() ? FolderOf(trial.number) : trial.folder;
-  const std::string& bits = trial.bits;
   const std::string record_path = folder + "/trial.json";
-  TrialRecord record = ReadRecord(record_path);
-  if (record.bits != bits || record.variant != VariantOf(trial)) {  // nothing, or another study's
-    RemoveTraining(folder);
-    MIXREC_RETURN_IF_ERROR(MakeFolder(folder));
-    record = {bits, VariantOf(trial), false, {}};
-    MIXREC_RETURN_IF_ERROR(WriteRecord(record_path, record));
-  }
+  const RunRanks ranks(inputs_.group);
+  MIXREC_ASSIGN_OR_RETURN(TrialRecord record, OpenTrial(trial, folder, ranks));
   TrialOutcome outcome;
   bool goes_on = true;
   const auto tell = [&](double mrr) {
@@ -122,7 +136,7 @@ absl::StatusOr<TrialOutcome> SearchObjective::Evaluate(const TrialSpec& trial,
   };
   if (!record.finished) {
     model::ModelOptions model_options = model_options_;
-    model_options.architecture = bits;
+    model_options.architecture = trial.bits;
     if (trial.replace_every > 0) model_options.replace_every = trial.replace_every;
     if (trial.bottleneck > 0) model_options.bottleneck = trial.bottleneck;
     TrainInputs inputs = inputs_;
@@ -136,9 +150,12 @@ absl::StatusOr<TrialOutcome> SearchObjective::Evaluate(const TrialSpec& trial,
     record.validation_mrr = result.validation_mrr;
     record.finished = true;
     outcome.seconds = result.seconds;
-    MIXREC_RETURN_IF_ERROR(WriteRecord(record_path, record));
-    std::error_code ignored;
-    std::filesystem::remove_all(CheckpointsFolder(folder), ignored);
+    MIXREC_RETURN_IF_ERROR(ranks.OnLeader("the end of a trial", [&] {
+      MIXREC_RETURN_IF_ERROR(WriteFileAtomic(record_path, ToText(record)));
+      std::error_code ignored;
+      std::filesystem::remove_all(CheckpointsFolder(folder), ignored);
+      return absl::OkStatus();
+    }));
   } else {
     for (const double mrr : record.validation_mrr) tell(mrr);
   }

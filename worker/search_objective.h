@@ -42,6 +42,8 @@ struct TrialOutcome {
 class SearchObjective {
  public:
   // Data, catalogue and backbone are shared by all trials. `model_options` without architecture.
+  // With a group, its ranks train every trial together: all call Evaluate for the same trials in
+  // the same order; rank 0 has the trials' folder, and its `on_epoch` decides.
   SearchObjective(const TrainInputs& inputs, const model::ModelOptions& model_options,
                   SearchObjectiveOptions options);
 

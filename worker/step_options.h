@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "collective/group.h"
 #include "tensor/optimizer.h"
 
 namespace mixrec::worker {
@@ -13,6 +14,9 @@ struct StepOptions {
   // count nor are clipped, wherever they live (model.md D30).
   double clip_norm = 0;
   uint64_t dropout_seed = 0;  // dropout is keyed by (seed, step, document) (D26)
+  // The ranks that share every step, this one among them; null: this process alone. Batches are
+  // data/step_share.h's then.
+  collective::Group* group = nullptr;
 };
 
 }  // namespace mixrec::worker

@@ -35,6 +35,8 @@ class ParameterTable {
 
   // Waits until every Push is done.
   virtual absl::Status Settle() { return absl::OkStatus(); }
+  // Seconds spent in waiting for servers so far.
+  virtual double waited_seconds() const { return 0; }
 
   // What lives in this process, by checkpoint name, as views: nothing with servers.
   virtual model::NamedTensors Values() const { return {}; }

@@ -1,6 +1,5 @@
 #include "worker/train_step.h"
 
-#include <chrono>
 #include <cmath>
 
 #include "tensor/from_host.h"
@@ -8,20 +7,6 @@
 
 namespace mixrec::worker {
 namespace {
-
-class Stopwatch {
- public:
-  // Seconds since the last call.
-  double Lap() {
-    const auto now = std::chrono::steady_clock::now();
-    const double seconds = std::chrono::duration<double>(now - last_).count();
-    last_ = now;
-    return seconds;
-  }
-
- private:
-  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
-};
 
 double WeightedSum(const at::Tensor& values, const at::Tensor& weights) {
   return (values.to(at::kDouble) * weights.to(at::kDouble)).sum().item<double>();
@@ -31,8 +16,9 @@ double WeightedSum(const at::Tensor& values, const at::Tensor& weights) {
 
 TrainStep::TrainStep(const StepOptions& options, ModelState* state)
     : options_(options), state_(state), optimizer_(options.optimizer, &state->parameters()) {
-  state->projection().PrepareTraining();
-  if (state->device().is_cuda() && state->resident()) {
+  state->projection().PrepareTraining(options.group);
+  if (options.group != nullptr) shared_ = std::make_unique<SharedStep>(options.group, state);
+  if (shared_ == nullptr && state->device().is_cuda() && state->resident()) {
     graphs_ = std::make_unique<StepGraphs>(options, StepGraphOptions(), state, &optimizer_);
   }
 }
@@ -40,22 +26,22 @@ TrainStep::TrainStep(const StepOptions& options, ModelState* state)
 absl::StatusOr<model::Losses> TrainStep::Run(const data::PackedBatch& batch, int64_t step,
                                              double learning_rate, const data::PackedBatch* next) {
   const model::ModelOptions& options = state_->options();
-  Stopwatch watch;
+  lap_ = ReadClocks();
   state_->set_step(step);
   if (graphs_ != nullptr) {
     const model::Losses losses = graphs_->Run(batch, step, learning_rate, next);
     if (std::isfinite(losses.total)) state_->set_step(step + 1);
-    times_.forward += watch.Lap();
+    Lap(&times_.forward);
     return losses;
   }
   state_->parameters().ZeroGradient();
+  if (shared_ != nullptr) shared_->Start(batch, step);
   MIXREC_ASSIGN_OR_RETURN(const model::CfRows rows, state_->PullRows(batch));
   if (next != nullptr) state_->PrefetchRows(*next);
-  times_.pull += watch.Lap();
+  Lap(&times_.pull);
 
-  const model::States states =
-      state_->network().Forward(batch, rows, /*training=*/true, {options_.dropout_seed, step});
-  times_.forward += watch.Lap();
+  const model::States states = Forward(batch, rows);
+  Lap(&times_.forward);
 
   model::Losses losses;
   MIXREC_ASSIGN_OR_RETURN(model::States d_states, Softmax(batch, states, &losses));
@@ -68,18 +54,59 @@ absl::StatusOr<model::Losses> TrainStep::Run(const data::PackedBatch& batch, int
   if (std::isfinite(total())) {
     MIXREC_RETURN_IF_ERROR(state_->projection().StartUpdate(learning_rate));
   }
-  times_.softmax += watch.Lap();
+  Lap(&times_.softmax);
 
-  model::CfRows d_rows = state_->network().Backward(d_states);
+  model::CfRows d_rows = Backward(batch, rows, d_states);
   losses.cf = state_->cf().BprLoss(batch, rows, options.lambda_cf, &d_rows);
-  times_.backward += watch.Lap();
+  if (shared_ != nullptr) {
+    MIXREC_RETURN_IF_ERROR(shared_->Finish(batch, &losses, &votes_, &d_rows));
+  }
+  Lap(&times_.backward);
 
   losses.total = total();
   if (std::isfinite(losses.total)) {
     MIXREC_RETURN_IF_ERROR(Update(batch, d_rows, learning_rate));
   }
-  times_.optimizer += watch.Lap();
+  Lap(&times_.optimizer);
   return losses;
+}
+
+TrainStep::Clocks TrainStep::ReadClocks() const {
+  return {std::chrono::steady_clock::now(),
+          shared_ == nullptr ? 0 : options_.group->waited_seconds(), state_->server_seconds()};
+}
+
+void TrainStep::Lap(double* part) {
+  const Clocks now = ReadClocks();
+  const double for_ranks = now.for_ranks - lap_.for_ranks;
+  const double for_servers = now.for_servers - lap_.for_servers;
+  *part += std::chrono::duration<double>(now.time - lap_.time).count() - for_ranks - for_servers;
+  times_.communication += for_ranks;
+  times_.server += for_servers;
+  lap_ = now;
+}
+
+// A rank of a group may have no users in a step.
+model::States TrainStep::Forward(const data::PackedBatch& batch, const model::CfRows& rows) {
+  model::MixrecModel& network = state_->network();
+  if (batch.tokens.empty()) {
+    const at::Tensor& like = state_->backbone().word_embedding;
+    const at::Tensor none = at::empty({0, network.state_width()}, like.options());
+    return {none, none};
+  }
+  return network.Forward(batch, rows, /*training=*/true, {options_.dropout_seed, state_->step()});
+}
+
+model::CfRows TrainStep::Backward(const data::PackedBatch& batch, const model::CfRows& rows,
+                                  const model::States& d_states) {
+  model::MixrecModel& network = state_->network();
+  const auto complete = shared_ == nullptr ? nullptr : shared_->complete();
+  if (!batch.tokens.empty()) return network.Backward(d_states, complete);
+  network.SkipBackward(complete);
+  model::CfRows none;
+  if (rows.user.defined()) none.user = at::zeros_like(rows.user);
+  if (rows.item.defined()) none.item = at::zeros_like(rows.item);
+  return none;
 }
 
 // Both cross-entropies in one pass over the item projection (paper Sec. 2.2.2, 2.2.3). Returns the
@@ -115,7 +142,10 @@ absl::Status TrainStep::Update(const data::PackedBatch& batch, const model::CfRo
   if (options_.clip_norm > 0) {
     tensor::ClipGradientNorm(state_->parameters().flat_gradient(), options_.clip_norm);
   }
-  MIXREC_RETURN_IF_ERROR(state_->PushRows(batch, d_rows, learning_rate));
+  const bool summed = shared_ != nullptr && state_->resident();
+  MIXREC_RETURN_IF_ERROR(state_->PushRows(summed ? batch.whole.user_ids : batch.user_ids,
+                                          summed ? batch.whole.item_ids : batch.item_ids, d_rows,
+                                          learning_rate));
   optimizer_.Step(state_->step(), learning_rate);
   MIXREC_RETURN_IF_ERROR(state_->projection().FinishUpdate());
   state_->set_step(state_->step() + 1);

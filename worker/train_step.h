@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 
@@ -13,15 +14,20 @@
 #include "tensor/optimizer.h"
 #include "worker/dense_optimizer.h"
 #include "worker/model_state.h"
+#include "worker/shared_step.h"
 #include "worker/step_graphs.h"
 #include "worker/step_options.h"
 
 namespace mixrec::worker {
 
 // Wall seconds by part, added up over steps. On a GPU, launches only unless the part reads a value.
+// What they waited for the ranks of a group and for servers is not in them, but stands apart.
 struct StepTimes {
   double pull = 0, forward = 0, softmax = 0, backward = 0, optimizer = 0;
-  double total() const { return pull + forward + softmax + backward + optimizer; }
+  double communication = 0, server = 0;
+  double total() const {
+    return pull + forward + softmax + backward + optimizer + communication + server;
+  }
 };
 
 class TrainStep {
@@ -32,13 +38,19 @@ class TrainStep {
   // Forward, backward and update on one batch; `step` counts from 0. The rows of `next`, the batch
   // after it if known, travel meanwhile. Returns the losses before the update: unweighted parts,
   // which may be NaN, and the weighted total. Parts whose weight is 0 are not computed and stay 0.
-  // Fails when a table on a server does.
+  // Fails when a table on a server does. With a group, every rank calls it with its part of the
+  // step, and the losses are the whole step's.
   absl::StatusOr<model::Losses> Run(const data::PackedBatch& batch, int64_t step,
                                     double learning_rate, const data::PackedBatch* next = nullptr);
 
   // Moments of every dense tensor and the tables' state, as far as they are in this process, by
   // name, as views: for checkpoints.
   model::NamedTensors OptimizerState() const;
+
+  // With a group: what this rank wants after the next Run, and how many ranks wanted it at the
+  // last.
+  void set_vote(const StepVotes& mine) { votes_ = mine; }
+  const StepVotes& votes() const { return votes_; }
 
   const StepTimes& times() const { return times_; }
   void ResetTimes() { times_ = {}; }
@@ -48,16 +60,29 @@ class TrainStep {
   }
 
  private:
+  model::States Forward(const data::PackedBatch& batch, const model::CfRows& rows);
+  model::CfRows Backward(const data::PackedBatch& batch, const model::CfRows& rows,
+                         const model::States& d_states);
   absl::StatusOr<model::States> Softmax(const data::PackedBatch& batch, const model::States& states,
                                         model::Losses* losses);
   absl::Status Update(const data::PackedBatch& batch, const model::CfRows& d_rows,
                       double learning_rate);
+  struct Clocks {
+    std::chrono::steady_clock::time_point time;
+    double for_ranks = 0, for_servers = 0;  // seconds waited so far
+  };
+  Clocks ReadClocks() const;
+  // The seconds since the last call go to a part, but for those of waiting.
+  void Lap(double* part);
 
   StepOptions options_;
   ModelState* state_;
   DenseOptimizer optimizer_;
   std::unique_ptr<StepGraphs> graphs_;  // on a GPU with all tables in this process
+  std::unique_ptr<SharedStep> shared_;  // with a group
+  StepVotes votes_;
   StepTimes times_;
+  Clocks lap_;  // at the last Lap
 };
 
 }  // namespace mixrec::worker

@@ -2,6 +2,7 @@
 
 #include "common/log.h"
 #include "worker/memory.h"
+#include "worker/run_ranks.h"
 #include "worker/torch_wall.h"
 #include "worker/train_options.h"
 #include "worker/training_run.h"
@@ -63,6 +64,19 @@ absl::Status CheckFits(const TrainInputs& inputs, const model::ModelOptions& mod
                      /*backbone_loaded=*/true);
 }
 
+// What can be said before anything is allocated.
+absl::Status CheckRun(const TrainInputs& inputs, const TrainOptions& options,
+                      model::ModelOptions* model_options) {
+  MIXREC_RETURN_IF_ERROR(CheckTrainOptions(options));
+  MIXREC_RETURN_IF_ERROR(
+      model::ValidateModelOptions(inputs.backbone->config.layers, model_options));
+  MIXREC_RETURN_IF_ERROR(CheckFrozenCf(inputs, *model_options, options));
+  if (data::TrainableUsers(*inputs.dataset).empty()) {
+    return DataError("no user has two training items: there is nothing to train on");
+  }
+  return CheckFits(inputs, *model_options, options);
+}
+
 }  // namespace
 
 Trainer::Trainer(OwnStream stream, std::unique_ptr<TrainingRun> run)
@@ -74,28 +88,28 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const TrainInputs& inpu
                                                          const TrainOptions& options,
                                                          const std::string& run_folder) {
   CHECK(inputs.dataset != nullptr && inputs.catalogue != nullptr && inputs.backbone != nullptr);
-  MIXREC_RETURN_IF_ERROR(CheckTrainOptions(options));
+  const RunRanks ranks(inputs.group);
   model::ModelOptions validated = model_options;
-  MIXREC_RETURN_IF_ERROR(model::ValidateModelOptions(inputs.backbone->config.layers, &validated));
-  MIXREC_RETURN_IF_ERROR(CheckFrozenCf(inputs, validated, options));
-  if (data::TrainableUsers(*inputs.dataset).empty()) {
-    return DataError("no user has two training items: there is nothing to train on");
-  }
-  MIXREC_RETURN_IF_ERROR(CheckFits(inputs, validated, options));
-  return BehindTorchWall("setting up training", [&]() -> absl::StatusOr<std::unique_ptr<Trainer>> {
-    OwnStream stream(inputs.backbone->word_embedding.device());
-    const StreamScope scope = stream.Enter();
-    auto run = std::make_unique<TrainingRun>(inputs, validated, options, run_folder);
-    MIXREC_RETURN_IF_ERROR(run->Start());
-    return std::unique_ptr<Trainer>(new Trainer(std::move(stream), std::move(run)));
-  });
+  MIXREC_RETURN_IF_ERROR(ranks.Agree(CheckRun(inputs, options, &validated), "the start"));
+  auto trainer =
+      BehindTorchWall("setting up training", [&]() -> absl::StatusOr<std::unique_ptr<Trainer>> {
+        OwnStream stream(inputs.backbone->word_embedding.device());
+        const StreamScope scope = stream.Enter();
+        auto run = std::make_unique<TrainingRun>(inputs, validated, options, run_folder);
+        MIXREC_RETURN_IF_ERROR(run->Start());
+        return std::unique_ptr<Trainer>(new Trainer(std::move(stream), std::move(run)));
+      });
+  ranks.TellOthers(trainer.status());
+  return trainer;
 }
 
 absl::StatusOr<TrainResult> Trainer::Run(const EpochCallback& on_epoch) {
-  return BehindTorchWall("training", [&] {
+  auto result = BehindTorchWall("training", [&] {
     const StreamScope scope = stream_.Enter();
     return run_->Run(on_epoch);
   });
+  run_->ranks().TellOthers(result.status());
+  return result;
 }
 
 int64_t Trainer::first_step() const { return run_->position().step; }

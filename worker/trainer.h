@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "collective/group.h"
 #include "common/status.h"
 #include "data/batcher.h"
 #include "data/catalogue.h"
@@ -73,6 +74,10 @@ struct TrainInputs {
   const model::Backbone* backbone = nullptr;  // its device and dtype are where the model computes
   const data::HardSampleSource* hard_samples = nullptr;  // null: uniform, never co-occurring
   Placement placement;                                   // of the item projection and the CF tables
+  // The ranks that train one model together, each with inputs of its own; null: this process alone.
+  // Run folder and checkpoints are rank 0's. A step's users are shared out among the ranks, and
+  // losses and results are those of one process that has them all.
+  collective::Group* group = nullptr;
 };
 
 // After every epoch, once its checkpoint is safe.
@@ -111,7 +116,9 @@ class Trainer {
 
   // Trains to the end. StoppedError after a stop request, with a checkpoint written: the same call
   // goes on from there, bit-equal on the CPU. FailureError naming step and loss parts when a loss
-  // is not finite. Out of memory is a MemoryError.
+  // is not finite. Out of memory is a MemoryError. With a group, all ranks call it and have the
+  // same result; whoever fails ends the others with his reason and name. `on_epoch` of rank 0
+  // decides.
   absl::StatusOr<TrainResult> Run(const EpochCallback& on_epoch = nullptr);
 
   // The step it will start from; 0 for a new run.

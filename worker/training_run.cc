@@ -9,9 +9,7 @@
 
 #include "common/log.h"
 #include "common/stop_signal.h"
-#include "worker/cf_training.h"
 #include "worker/evaluator.h"
-#include "worker/item_init.h"
 #include "worker/table_files.h"
 #include "worker/train_options.h"
 
@@ -37,8 +35,9 @@ model::Losses Mean(const model::Losses& sums, int64_t steps) {
   return {sums.sequence / n, sums.alignment / n, sums.contrastive / n, sums.cf / n, sums.total / n};
 }
 
-StepOptions MakeStepOptions(const TrainOptions& options) {
+StepOptions MakeStepOptions(const TrainOptions& options, collective::Group* group) {
   StepOptions step;
+  step.group = group;
   step.optimizer.weight_decay = options.weight_decay;
   step.clip_norm = options.clip_norm;
   step.dropout_seed = options.seed;
@@ -50,6 +49,7 @@ StepOptions MakeStepOptions(const TrainOptions& options) {
 TrainingRun::TrainingRun(const TrainInputs& inputs, const model::ModelOptions& model_options,
                          const TrainOptions& options, const std::string& run_folder)
     : inputs_(inputs),
+      ranks_(inputs.group),
       options_(options),
       run_folder_(run_folder),
       card_(MakeModelCard(model_options, *inputs.backbone, *inputs.dataset, options.max_items)),
@@ -57,14 +57,14 @@ TrainingRun::TrainingRun(const TrainInputs& inputs, const model::ModelOptions& m
       users_(options.train_users.empty() ? data::TrainableUsers(*inputs.dataset)
                                          : options.train_users),
       state_(*inputs.backbone, model_options, inputs.dataset->users(), inputs.dataset->items(),
-             MakeStepOptions(options).optimizer, inputs.placement),
-      step_(MakeStepOptions(options), &state_),
+             MakeStepOptions(options, nullptr).optimizer, inputs.placement),
+      step_(MakeStepOptions(options, inputs.group), &state_),
       store_(run_folder, options.keep_last) {
   if (inputs_.hard_samples == nullptr) {
     own_hard_samples_ = std::make_unique<data::UniformNonCooccurring>(*inputs.dataset);
     inputs_.hard_samples = own_hard_samples_.get();
   }
-  if (!options_.profile.empty()) {
+  if (!options_.profile.empty() && ranks_.leads()) {
     profile_ = std::make_unique<RunProfile>(options_.profile, state_.device());
   }
   record_.options = DecidingOptions(options, card_, inputs.placement.sampling);
@@ -75,98 +75,67 @@ int64_t TrainingRun::total_steps() const {
   return options_.epochs * ((users + options_.batch - 1) / options_.batch);
 }
 
-absl::Status TrainingRun::Start() {
-  std::string checkpoint = options_.resume;
-  if (checkpoint.empty()) {
-    MIXREC_ASSIGN_OR_RETURN(checkpoint, store_.Newest());
-  }
-  if (!checkpoint.empty()) return Resume(checkpoint);
-  MIXREC_RETURN_IF_ERROR(state_.Initialise(options_.seed));
-  if (!options_.cf_folder.empty()) {
-    MIXREC_RETURN_IF_ERROR(LoadCfRows(options_.cf_folder, *inputs_.dataset, &state_));
-  }
-  return options_.item_init == ItemInit::kStates ? InitialiseItems() : absl::OkStatus();
-}
-
-absl::Status TrainingRun::InitialiseItems() {
-  if (session() == nullptr) {
-    MIXREC_RETURN_IF_ERROR(
-        FillWithItemStates(*inputs_.catalogue, &state_, state_.Tensor("item_proj.weight")));
-    state_.Refresh();
-    return absl::OkStatus();
-  }
-  const at::Tensor rows = at::zeros({state_.items(), state_.network().state_width()}, at::kFloat);
-  MIXREC_RETURN_IF_ERROR(FillWithItemStates(*inputs_.catalogue, &state_, rows));
-  const at::Tensor bias = at::zeros({state_.items()}, at::kFloat);
-  return SendTables(state_.table_specs(), {{"item_proj.weight", rows}, {"item_proj.bias", bias}},
-                    /*step=*/0, ScratchFolder(), session());
-}
-
-std::string TrainingRun::ScratchFolder() const { return run_folder_ + "/.tmp-tables"; }
-
-absl::Status TrainingRun::Resume(const std::string& checkpoint) {
-  if (!options_.resume.empty()) {
-    MIXREC_RETURN_IF_ERROR(FindCheckpoint(run_folder_, checkpoint).status());
-  }
-  MIXREC_ASSIGN_OR_RETURN(TrainingRecord loaded, ReadTrainingRecord(checkpoint));
-  if (!options_.allow_changed_options) {
-    MIXREC_RETURN_IF_ERROR(CompareOptions(record_.options, loaded.options, checkpoint));
-  }
-  const int64_t step = loaded.position.step;
-  // The servers must have the tables before they are given their rows.
-  if (session() != nullptr) MIXREC_RETURN_IF_ERROR(state_.CreateTables(options_.seed));
-  MIXREC_RETURN_IF_ERROR(
-      ReadTrainingTensors(checkpoint, step, state_, Tensors(), /*with_optimizer=*/true));
-  if (session() != nullptr) {
-    MIXREC_RETURN_IF_ERROR(SendCheckpointTables(checkpoint, step, state_, ScratchFolder()));
-  }
-  state_.Refresh();
-  state_.set_step(step);
-  record_.position = std::move(loaded.position);
-  saved_step_ = options_.resume.empty() ? position().step : -1;
-  LOG(INFO) << (options_.label.empty() ? "" : options_.label + ": ") << "resumed from "
-            << checkpoint << " at step " << position().step;
-  return absl::OkStatus();
-}
-
 absl::StatusOr<TrainResult> TrainingRun::Run(const EpochCallback& on_epoch) {
   const Clock::time_point start = Clock::now();
   saved_at_ = Clock::now();
-  MIXREC_ASSIGN_OR_RETURN(
-      log_, TrainingLog::Open(run_folder_,
-                              {total_steps(), position().step, options_.epochs, options_.log_steps,
-                               options_.tensorboard, options_.progress, options_.label}));
+  MIXREC_RETURN_IF_ERROR(ranks_.OnLeader("the start of training", [this] { return OpenLog(); }));
   while (position().epoch < options_.epochs) {
     MIXREC_RETURN_IF_ERROR(TrainEpoch());
     MIXREC_ASSIGN_OR_RETURN(const EpochReport report, FinishEpoch());
-    if (on_epoch && !on_epoch(report)) break;
+    bool goes_on = !on_epoch || on_epoch(report);
+    MIXREC_RETURN_IF_ERROR(ranks_.Share("whether training goes on", &goes_on));
+    if (!goes_on) break;
   }
   if (options_.epochs == 0 && saved_step_ < 0) {
     MIXREC_RETURN_IF_ERROR(Save(/*best=*/true));  // the untrained model
   }
   log_.reset();
+  MIXREC_ASSIGN_OR_RETURN(TrainResult result, Result());
+  result.seconds = SecondsSince(start);
+  return result;
+}
+
+absl::Status TrainingRun::OpenLog() {
+  MIXREC_ASSIGN_OR_RETURN(
+      log_, TrainingLog::Open(run_folder_,
+                              {total_steps(), position().step, options_.epochs, options_.log_steps,
+                               options_.tensorboard, options_.progress, options_.label}));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<TrainResult> TrainingRun::Result() const {
   TrainResult result;
   result.steps = position().step;
   result.epochs = static_cast<int64_t>(position().validation_mrr.size());
   result.best_epoch = position().best_epoch;
   result.best_mrr = position().best_mrr;
   result.validation_mrr = position().validation_mrr;
-  MIXREC_ASSIGN_OR_RETURN(result.best_checkpoint, FindCheckpoint(run_folder_, "best"));
-  MIXREC_ASSIGN_OR_RETURN(result.last_checkpoint, FindCheckpoint(run_folder_, "last"));
-  result.seconds = SecondsSince(start);
+  MIXREC_RETURN_IF_ERROR(ranks_.OnLeader("the end of training", [&]() -> absl::Status {
+    MIXREC_ASSIGN_OR_RETURN(result.best_checkpoint, FindCheckpoint(run_folder_, "best"));
+    MIXREC_ASSIGN_OR_RETURN(result.last_checkpoint, FindCheckpoint(run_folder_, "last"));
+    return absl::OkStatus();
+  }));
+  for (std::string* path : {&result.best_checkpoint, &result.last_checkpoint}) {
+    MIXREC_RETURN_IF_ERROR(ranks_.Share("the checkpoints", path));
+  }
   return result;
 }
 
 data::PackedBatch TrainingRun::BuildBatch(const std::vector<int32_t>& order, int64_t first) const {
   const auto size = std::min<size_t>(static_cast<size_t>(options_.batch),
                                      order.size() - static_cast<size_t>(first));
-  return data::BuildTrainingBatch(
-      *inputs_.dataset, *inputs_.catalogue, *inputs_.hard_samples, batch_options_, position().epoch,
-      absl::MakeConstSpan(order).subspan(static_cast<size_t>(first), size));
+  const auto users = absl::MakeConstSpan(order).subspan(static_cast<size_t>(first), size);
+  if (ranks_.several()) {
+    return data::BuildSharedBatch(*inputs_.dataset, *inputs_.catalogue, *inputs_.hard_samples,
+                                  batch_options_, position().epoch, users, ranks_.share());
+  }
+  return data::BuildTrainingBatch(*inputs_.dataset, *inputs_.catalogue, *inputs_.hard_samples,
+                                  batch_options_, position().epoch, users);
 }
 
 absl::Status TrainingRun::TrainEpoch() {
-  if (ShouldStop()) return Stop();
+  MIXREC_ASSIGN_OR_RETURN(const bool stops, ranks_.Any(ShouldStop(), "the start of an epoch"));
+  if (stops) return Stop();
   const std::vector<int32_t> order = data::EpochOrder(
       options_.seed, static_cast<int64_t>(position().epoch), absl::MakeConstSpan(users_));
   const auto users = static_cast<int64_t>(order.size());
@@ -191,7 +160,7 @@ absl::Status TrainingRun::TrainEpoch() {
         TrainOnBatch(*batch, next ? &*next : nullptr, done - position().users_done));
     batch = std::move(next);
     if (position().step == options_.simulate_preemption) RequestStop();
-    if (ShouldStop()) return Stop();
+    if (StopIsDue()) return Stop();
     if (CheckpointIsDue()) MIXREC_RETURN_IF_ERROR(Save(/*best=*/false));
   }
   return absl::OkStatus();
@@ -201,20 +170,29 @@ bool TrainingRun::ShouldStop() const {
   return StopRequested() || (options_.stop && options_.stop());
 }
 
+// Ranks have said in the step whether they want to stop after it.
+bool TrainingRun::StopIsDue() const {
+  if (!ranks_.several()) return ShouldStop();
+  return step_.votes().stop > 0 || position().step == options_.simulate_preemption;
+}
+
 absl::Status TrainingRun::TrainOnBatch(const data::PackedBatch& batch,
                                        const data::PackedBatch* next, int64_t users) {
   TrainingPosition& at = record_.position;
   const double learning_rate = tensor::CosineLearningRate(options_.learning_rate, at.step,
                                                           total_steps(), options_.warmup_fraction);
   if (profile_ != nullptr) MIXREC_RETURN_IF_ERROR(profile_->BeforeStep(&step_));
+  if (ranks_.several()) step_.set_vote({ShouldStop() ? 1.0 : 0.0, MinutesAreOver() ? 1.0 : 0.0});
   MIXREC_ASSIGN_OR_RETURN(const model::Losses losses,
                           step_.Run(batch, at.step, learning_rate, next));
   ++at.step;
-  if (!std::isfinite(losses.total)) return NotFinite(losses);
+  if (!std::isfinite(losses.total)) return ranks_.Agree(NotFinite(losses), "the losses");
   at.users_done += users;
   ++at.epoch_steps;
   Add(losses, &at.epoch_sums);
-  return log_->Step(at.step, at.epoch + 1, learning_rate, losses, batch.counted_tokens(), users);
+  if (log_ == nullptr) return absl::OkStatus();  // rank 0 has it
+  const int64_t tokens = ranks_.several() ? batch.whole.counted_tokens : batch.counted_tokens();
+  return log_->Step(at.step, at.epoch + 1, learning_rate, losses, tokens, users);
 }
 
 absl::Status TrainingRun::NotFinite(const model::Losses& losses) const {
@@ -256,10 +234,11 @@ EpochReport TrainingRun::CloseEpoch(const data::RankingSums& validation) {
 
 absl::StatusOr<EpochReport> TrainingRun::FinishEpoch() {
   const absl::StatusOr<EvaluationResult> validation = Validate();
-  if (absl::IsCancelled(validation.status())) return Stop();
-  if (!validation.ok()) return validation.status();
+  const absl::Status status = ranks_.Agree(validation.status(), "the validation");
+  if (absl::IsCancelled(status)) return Stop();
+  MIXREC_RETURN_IF_ERROR(status);
   const EpochReport report = CloseEpoch(validation->sums);
-  MIXREC_RETURN_IF_ERROR(log_->Epoch(report));
+  if (log_ != nullptr) MIXREC_RETURN_IF_ERROR(log_->Epoch(report));
   MIXREC_RETURN_IF_ERROR(Save(report.best));
   return report;
 }
@@ -268,6 +247,10 @@ bool TrainingRun::CheckpointIsDue() const {
   if (options_.checkpoint_steps > 0 && position().step % options_.checkpoint_steps == 0) {
     return true;
   }
+  return ranks_.several() ? step_.votes().checkpoint > 0 : MinutesAreOver();
+}
+
+bool TrainingRun::MinutesAreOver() const {
   return options_.checkpoint_minutes > 0 &&
          SecondsSince(saved_at_) >= 60 * options_.checkpoint_minutes;
 }
@@ -280,7 +263,8 @@ absl::Status TrainingRun::Save(bool best) {
     const std::string tables = TablesFolder(std::filesystem::absolute(folder).string());
     return session()->Save(tables, position().step);
   };
-  MIXREC_RETURN_IF_ERROR(store_.Save(position().step, best, write).status());
+  MIXREC_RETURN_IF_ERROR(ranks_.OnLeader(
+      "the checkpoint", [&] { return store_.Save(position().step, best, write).status(); }));
   saved_step_ = position().step;
   saved_at_ = Clock::now();
   return absl::OkStatus();

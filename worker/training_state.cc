@@ -78,12 +78,19 @@ absl::Status WriteTrainingState(const std::string& folder, const TrainingRecord&
   if (card.options.has_cf()) {
     MIXREC_RETURN_IF_ERROR(WriteFileAtomic(file("users.tsv"), UserTable(dataset)));
   }
-  return WriteFileAtomic(file("state.json"), RecordJson(record).dump(2) + "\n");
+  return WriteFileAtomic(file("state.json"), ToText(record));
 }
+
+std::string ToText(const TrainingRecord& record) { return RecordJson(record).dump(2) + "\n"; }
 
 absl::StatusOr<TrainingRecord> ReadTrainingRecord(const std::string& folder) {
   const std::string path = folder + "/state.json";
   MIXREC_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  return ParseTrainingRecord(text, path);
+}
+
+absl::StatusOr<TrainingRecord> ParseTrainingRecord(const std::string& text,
+                                                   const std::string& path) {
   try {
     const Json json = Json::parse(text);
     TrainingRecord record;

@@ -45,6 +45,10 @@ absl::Status WriteTrainingState(const std::string& folder, const TrainingRecord&
                                 const TrainingTensors& tensors);
 
 absl::StatusOr<TrainingRecord> ReadTrainingRecord(const std::string& folder);
+// A record as its file has it, and back; `path` is for messages.
+std::string ToText(const TrainingRecord& record);
+absl::StatusOr<TrainingRecord> ParseTrainingRecord(const std::string& text,
+                                                   const std::string& path);
 
 // Copies the tensors of a checkpoint into the state, those of its tables too where they are
 // embedded; `with_optimizer`: optimizer.safetensors too. Tables on servers are the caller's.

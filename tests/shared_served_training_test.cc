@@ -1,0 +1,97 @@
+// One model trained by several ranks against parameter servers: the same as by one, and as with the
+// tables in the process.
+#include <gtest/gtest.h>
+
+#include "ps_cluster.h"
+#include "rank_training.h"
+#include "training_records.h"
+#include "worker/checkpoint.h"
+
+namespace mixrec::worker {
+namespace {
+
+class SharedServedTrainingTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = TestFolder();
+    world_ = std::make_unique<World>(folder_);
+    model_ = SmallModel();
+    model_.dropout = 0.1;
+    options_ = SmallTraining();
+    options_.batch = 7;
+  }
+  void TearDown() override { ClearStopRequest(); }
+  std::string Run(const std::string& name) const { return Subfolder(folder_, name); }
+
+  // A session a rank, on servers of their own.
+  RankResults Train(const std::string& run, int ranks, int shards) {
+    const ps::Cluster cluster(shards);
+    std::vector<std::unique_ptr<ps::Session>> sessions;
+    for (int rank = 0; rank < ranks; ++rank) {
+      ps::SessionOptions session = cluster.Options();
+      session.rank = rank;
+      session.world = ranks;
+      sessions.push_back(cluster.Open(session));
+    }
+    return TrainRanks(*world_, ranks, model_, options_, run, [&](int rank, TrainInputs* inputs) {
+      inputs->placement.session = sessions[static_cast<size_t>(rank)].get();
+    });
+  }
+
+  std::string folder_;
+  std::unique_ptr<World> world_;
+  model::ModelOptions model_;
+  TrainOptions options_;
+};
+
+TEST_F(SharedServedTrainingTest, LossCurvesDoNotDependOnRanksAndPlacement) {
+  options_.learning_rate = 5e-5;
+  options_.epochs = 6;
+  const std::string alone = Run("alone");
+  ASSERT_TRUE(TrainRun(*world_, model_, options_, alone).ok());
+  ASSERT_GE(Losses(alone).size(), 50u);
+  for (const int ranks : {1, 2, 4}) {
+    const std::string run = Run(StrCat("ranks-", ranks));
+    ExpectAllOk(Train(run, ranks, /*shards=*/3));
+    const auto left = Losses(alone), right = Losses(run);
+    ASSERT_EQ(left.size(), right.size());
+    for (size_t k = 0; k < left.size(); ++k) EXPECT_NEAR(left[k], right[k], 1e-5 * left[k]) << k;
+  }
+}
+
+TEST_F(SharedServedTrainingTest, TheSameLayoutGivesTheSameBits) {
+  const std::string once = Run("once"), twice = Run("twice");
+  ExpectAllOk(Train(once, 3, 2));
+  ExpectAllOk(Train(twice, 3, 2));
+  EXPECT_EQ(Losses(once), Losses(twice));
+  ExpectSameTensors(*FindCheckpoint(once, "last") + "/model.safetensors",
+                    *FindCheckpoint(twice, "last") + "/model.safetensors");
+}
+
+TEST_F(SharedServedTrainingTest, ACheckpointGoesOnWithOtherRanksAndShards) {
+  options_.batch = 2;  // fewer users than ranks at times
+  options_.epochs = 1;
+  const std::string whole = Run("whole");
+  ExpectAllOk(Train(whole, 2, 2));
+  for (const int ranks : {0, 1, 2, 3}) {
+    const std::string parts = Run(StrCat("parts-", ranks));
+    options_.simulate_preemption = 7;
+    for (const auto& stopped : Train(parts, 2, 2)) {
+      ASSERT_TRUE(absl::IsCancelled(stopped.status())) << stopped.status();
+    }
+    options_.simulate_preemption = 0;
+    if (ranks == 0) {
+      const auto embedded = TrainRun(*world_, model_, options_, parts);
+      ASSERT_TRUE(embedded.ok()) << embedded.status();
+    } else {
+      ExpectAllOk(Train(parts, ranks, ranks));
+    }
+    if (ranks == 2) {
+      EXPECT_EQ(Losses(whole), Losses(parts));
+    }
+    ExpectClose(Losses(whole), Losses(parts), 1e-4);
+  }
+}
+
+}  // namespace
+}  // namespace mixrec::worker
