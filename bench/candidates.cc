@@ -28,8 +28,8 @@ class Candidate {
           HashKey(options.seed, "candidate", static_cast<uint64_t>(number), bit) % 2 == 1;
       options_.model.architecture[bit] = parallel ? '1' : '0';
     }
-    batches_ = std::make_unique<BatchStream>(
-        dataset, catalogue, BatchOptionsOf(backbone.config, options_), options.seed, options.batch);
+    batches_ = std::make_unique<BatchStream>(dataset, catalogue,
+                                             BatchOptionsOf(backbone.config, options_), options_);
     state_ = std::make_unique<worker::ModelState>(backbone, options_.model, dataset.users(),
                                                   dataset.items());
   }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <memory>
 #include <vector>
 
 #include "bench/step_setup.h"
@@ -90,74 +91,149 @@ double MatrixProductGflops(at::Device device, at::ScalarType dtype, int64_t size
   return rates[rates.size() / 2];
 }
 
+namespace {
+
+// The steps that are measured.
+struct Measured {
+  int64_t steps = 0, tokens = 0;
+  double seconds = 0;
+  double data = 0;    // of them, waiting for a batch
+  double device = 0;  // a GPU's stream stood still for other ranks
+  worker::StepTimes times;
+};
+
+class StepBench {
+ public:
+  StepBench(const data::Dataset& dataset, const data::Catalogue& catalogue,
+            const model::Backbone& backbone, const StepBenchOptions& options)
+      : options_(options),
+        batches_(dataset, catalogue, BatchOptionsOf(backbone.config, options), options),
+        state_(backbone, options.model, dataset.users(), dataset.items(), {}, options.placement) {}
+
+  absl::Status Start() {
+    if (batches_.empty()) {
+      return UsageError("--batch=", options_.batch, " is more than the data set's trainable users");
+    }
+    MIXREC_RETURN_IF_ERROR(state_.Initialise(options_.seed));
+    worker::StepOptions step;
+    step.group = options_.group;
+    step_ = std::make_unique<worker::TrainStep>(step, &state_);
+    // On a GPU the first steps capture a graph for every shape of batch.
+    const int warm_up = options_.device.is_cpu() ? 2 : 100;
+    for (int i = 0; i < warm_up; ++i) MIXREC_RETURN_IF_ERROR(RunOne(false));
+    return absl::OkStatus();
+  }
+
+  // At least three, and as long as rank 0 wants.
+  absl::StatusOr<Measured> Measure() {
+    Measured measured;
+    if (options_.group != nullptr) {
+      MIXREC_RETURN_IF_ERROR(options_.group->Barrier("the benchmark"));
+      options_.group->set_measures_device_waits(true);
+    }
+    step_->ResetTimes();
+    const double waited = batches_.waited_seconds();
+    const Clock::time_point start = Clock::now();
+    bool ends = false;
+    while (!ends) {
+      const data::PackedBatch& batch = batches_.current();
+      measured.tokens +=
+          options_.group != nullptr ? batch.whole.counted_tokens : batch.counted_tokens();
+      ++measured.steps;
+      ends = measured.steps >= 3 && SecondsSince(start) >= options_.seconds;
+      MIXREC_RETURN_IF_ERROR(RunOne(ends));
+      if (options_.group != nullptr) ends = step_->votes().stop > 0;
+    }
+    Finish(state_.parameters().flat_value());
+    measured.seconds = SecondsSince(start);
+    measured.data = batches_.waited_seconds() - waited;
+    if (options_.group != nullptr) measured.device = options_.group->TakeDeviceWaitSeconds();
+    measured.times = step_->times();
+    return measured;
+  }
+
+  absl::Status Profile() {
+    worker::RunProfile profile(StrCat(options_.profile, "/", options_.shape, "-", options_.batch),
+                               options_.device);
+    while (!profile.finished()) {
+      MIXREC_RETURN_IF_ERROR(profile.BeforeStep(step_.get()));
+      MIXREC_RETURN_IF_ERROR(RunOne(false));
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  // `last`: what rank 0 wants to be the last step; the others agree.
+  absl::Status RunOne(bool last) {
+    const bool decides = options_.group != nullptr && options_.group->rank() == 0;
+    step_->set_vote({decides && last ? 1.0 : 0.0, 0});
+    const absl::Status status =
+        step_->Run(batches_.current(), steps_++, 5e-5, &batches_.next()).status();
+    batches_.Advance();
+    return status;
+  }
+
+  const StepBenchOptions options_;
+  BatchStream batches_;
+  worker::ModelState state_;
+  std::unique_ptr<worker::TrainStep> step_;
+  int64_t steps_ = 0;
+};
+
+nlohmann::json PhasesOf(const Measured& measured) {
+  const worker::StepTimes& times = measured.times;
+  const double per_step = 1.0 / static_cast<double>(measured.steps);
+  return {{"data", measured.data * per_step},
+          {"pull", times.pull * per_step},
+          {"forward", times.forward * per_step},
+          {"softmax", times.softmax * per_step},
+          {"backward", times.backward * per_step},
+          {"communication", (times.communication + measured.device) * per_step},
+          {"server", times.server * per_step},
+          {"optimizer", times.optimizer * per_step}};
+}
+
+nlohmann::json Report(const StepBenchOptions& options, const model::OptConfig& config,
+                      const Measured& measured, double sgemm) {
+  const double per_step = 1.0 / static_cast<double>(measured.steps);
+  const double tokens_per_second = static_cast<double>(measured.tokens) / measured.seconds;
+  const double useful = tokens_per_second * UsefulFlopsPerToken(config) * 1e-9;
+  return {
+      {"shape", options.shape},
+      {"device", options.device.str()},
+      {"threads", at::get_num_threads()},
+      {"ranks", options.group == nullptr ? 1 : options.group->size()},
+      {"batch", options.batch},
+      {"steps", measured.steps},
+      {"step_seconds", measured.seconds * per_step},
+      {"tokens_per_step", static_cast<double>(measured.tokens) * per_step},
+      {"tokens_per_second", tokens_per_second},
+      {"users_per_second", static_cast<double>(measured.steps * options.batch) / measured.seconds},
+      {"useful_gflops", useful},
+      {"sgemm_gflops", sgemm},
+      {"ratio", useful / sgemm},
+      {"peak_bytes", PeakBytes(options.device)},
+      {"exposed", (measured.times.communication + measured.device) / measured.seconds},
+      {"phases", PhasesOf(measured)}};
+}
+
+}  // namespace
+
 absl::StatusOr<nlohmann::json> RunStepBench(const data::Dataset& dataset,
                                             const data::Catalogue& catalogue,
                                             const StepBenchOptions& options) {
   MIXREC_ASSIGN_OR_RETURN(const model::Backbone backbone, MakeBackbone(catalogue, options));
   StepBenchOptions validated = options;
   MIXREC_RETURN_IF_ERROR(model::ValidateModelOptions(backbone.config.layers, &validated.model));
-  BatchStream batches(dataset, catalogue, BatchOptionsOf(backbone.config, validated), options.seed,
-                      options.batch);
-  if (batches.empty()) {
-    return UsageError("--batch=", options.batch, " is more than the data set's trainable users");
-  }
-  worker::ModelState state(backbone, validated.model, dataset.users(), dataset.items());
-  MIXREC_RETURN_IF_ERROR(state.Initialise(options.seed));
-  worker::TrainStep step(worker::StepOptions(), &state);
-  int64_t steps = 0;
-  const auto run_one = [&] {
-    const auto status = step.Run(batches.current(), steps++, 5e-5, &batches.next()).status();
-    batches.Advance();
-    return status;
-  };
-  // On a GPU the first steps capture a graph for every shape of batch.
-  const int warm_up = options.device.is_cpu() ? 2 : 100;
-  for (int i = 0; i < warm_up; ++i) MIXREC_RETURN_IF_ERROR(run_one());
+  StepBench bench(dataset, catalogue, backbone, validated);
+  MIXREC_RETURN_IF_ERROR(bench.Start());
   const double before = MatrixProductGflops(options.device, options.dtype);
-  step.ResetTimes();
-  int64_t tokens = 0, measured = 0;
-  const Clock::time_point start = Clock::now();
-  while (measured < 3 || SecondsSince(start) < options.seconds) {
-    tokens += batches.current().counted_tokens();
-    ++measured;
-    MIXREC_RETURN_IF_ERROR(run_one());
-  }
-  Finish(state.parameters().flat_value());
-  const double seconds = SecondsSince(start);
-  const double sgemm = 0.5 * (before + MatrixProductGflops(options.device, options.dtype));
-  const double tokens_per_second = static_cast<double>(tokens) / seconds;
-  const double useful = tokens_per_second * UsefulFlopsPerToken(backbone.config) * 1e-9;
-  const worker::StepTimes times = step.times();
-  if (!options.profile.empty()) {
-    worker::RunProfile profile(StrCat(options.profile, "/", options.shape, "-", options.batch),
-                               options.device);
-    while (!profile.finished()) {
-      MIXREC_RETURN_IF_ERROR(profile.BeforeStep(&step));
-      MIXREC_RETURN_IF_ERROR(run_one());
-    }
-  }
-  const double per_step = 1.0 / static_cast<double>(measured);
-  return nlohmann::json{
-      {"shape", options.shape},
-      {"device", options.device.str()},
-      {"threads", at::get_num_threads()},
-      {"batch", options.batch},
-      {"steps", measured},
-      {"step_seconds", seconds * per_step},
-      {"tokens_per_step", static_cast<double>(tokens) * per_step},
-      {"tokens_per_second", tokens_per_second},
-      {"users_per_second", static_cast<double>(measured * options.batch) / seconds},
-      {"useful_gflops", useful},
-      {"sgemm_gflops", sgemm},
-      {"ratio", useful / sgemm},
-      {"peak_bytes", PeakBytes(options.device)},
-      {"computed_bytes", ComputedBytes(dataset, catalogue, backbone.config, validated)},
-      {"phases",
-       {{"pull", times.pull * per_step},
-        {"forward", times.forward * per_step},
-        {"softmax", times.softmax * per_step},
-        {"backward", times.backward * per_step},
-        {"optimizer", times.optimizer * per_step}}}};
+  MIXREC_ASSIGN_OR_RETURN(const Measured measured, bench.Measure());
+  const double after = MatrixProductGflops(options.device, options.dtype);
+  if (!options.profile.empty()) MIXREC_RETURN_IF_ERROR(bench.Profile());
+  nlohmann::json report = Report(validated, backbone.config, measured, 0.5 * (before + after));
+  report["computed_bytes"] = ComputedBytes(dataset, catalogue, backbone.config, validated);
+  return report;
 }
 
 }  // namespace mixrec::bench

@@ -8,11 +8,13 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "collective/group.h"
 #include "common/status.h"
 #include "data/catalogue.h"
 #include "data/dataset.h"
 #include "model/backbone.h"
 #include "model/options.h"
+#include "worker/placement.h"
 
 namespace mixrec::bench {
 
@@ -26,9 +28,11 @@ struct StepBenchOptions {
   at::Device device = at::kCPU;
   at::ScalarType dtype = at::kFloat;
   uint64_t seed = 1;
-  int negatives = 5;          // n_cl
-  std::string profile;        // folder for tables and traces of some more steps; empty: none
-  model::ModelOptions model;  // all four losses by default
+  int negatives = 5;            // n_cl
+  std::string profile;          // folder for tables and traces of some more steps; empty: none
+  model::ModelOptions model;    // all four losses by default
+  worker::Placement placement;  // of the tables
+  collective::Group* group = nullptr;  // ranks that share every step; null: this process alone
 };
 
 // Trains a randomly initialised backbone of the shape on real batches of the data, packed
@@ -37,7 +41,9 @@ struct StepBenchOptions {
 // * (5 D^2 + 2 D F) * L a token (frozen products, forward and input gradient). Returns
 // {"shape", "batch", "tokens_per_second", "users_per_second", "useful_gflops", "sgemm_gflops",
 // "ratio", "peak_bytes" of device memory, "computed_bytes" (worker/memory.h), "step_seconds",
-// "phases": {...}, "threads", "device"}.
+// "phases": seconds a step of this rank, "exposed": the share of the step that this rank waited for
+// others, "ranks", "threads", "device"}. With a group all ranks call it, and tokens, users and
+// FLOPs are the whole step's.
 absl::StatusOr<nlohmann::json> RunStepBench(const data::Dataset& dataset,
                                             const data::Catalogue& catalogue,
                                             const StepBenchOptions& options);

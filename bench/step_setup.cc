@@ -1,8 +1,10 @@
 #include "bench/step_setup.h"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
+#include "data/step_share.h"
 #include "model/backbone_create.h"
 #include "worker/trainer.h"
 
@@ -26,13 +28,14 @@ absl::StatusOr<model::Backbone> MakeBackbone(const data::Catalogue& catalogue,
 }
 
 BatchStream::BatchStream(const data::Dataset& dataset, const data::Catalogue& catalogue,
-                         const data::BatchOptions& batch_options, uint64_t seed, int64_t batch)
+                         const data::BatchOptions& batch_options, const StepBenchOptions& options)
     : dataset_(dataset),
       catalogue_(catalogue),
       hard_samples_(dataset),
       batch_options_(batch_options),
-      seed_(seed),
-      batch_(batch),
+      seed_(options.seed),
+      batch_(options.batch),
+      group_(options.group),
       users_(data::TrainableUsers(dataset)) {
   if (empty()) return;
   current_ = Pack();
@@ -41,8 +44,11 @@ BatchStream::BatchStream(const data::Dataset& dataset, const data::Catalogue& ca
 }
 
 void BatchStream::Advance() {
+  const auto start = std::chrono::steady_clock::now();
   current_ = std::move(next_);
   next_ = packing_.get();
+  waited_seconds_ +=
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   StartPacking();
 }
 
@@ -56,10 +62,14 @@ data::PackedBatch BatchStream::Pack() {
     first_ = 0;
   }
   first_ += batch_;
-  return data::BuildTrainingBatch(
-      dataset_, catalogue_, hard_samples_, batch_options_, epoch_,
-      absl::MakeConstSpan(order_).subspan(static_cast<size_t>(first_ - batch_),
-                                          static_cast<size_t>(batch_)));
+  const auto users = absl::MakeConstSpan(order_).subspan(static_cast<size_t>(first_ - batch_),
+                                                         static_cast<size_t>(batch_));
+  if (group_ != nullptr) {
+    return data::BuildSharedBatch(dataset_, catalogue_, hard_samples_, batch_options_, epoch_,
+                                  users, {group_->rank(), group_->size()});
+  }
+  return data::BuildTrainingBatch(dataset_, catalogue_, hard_samples_, batch_options_, epoch_,
+                                  users);
 }
 
 data::BatchOptions BatchOptionsOf(const model::OptConfig& config, const StepBenchOptions& options) {

@@ -23,8 +23,10 @@ absl::StatusOr<model::Backbone> MakeBackbone(const data::Catalogue& catalogue,
 class BatchStream {
  public:
   BatchStream(const data::Dataset& dataset, const data::Catalogue& catalogue,
-              const data::BatchOptions& batch_options, uint64_t seed, int64_t batch);
+              const data::BatchOptions& batch_options, const StepBenchOptions& options);
 
+  // Seconds spent in waiting for a batch so far.
+  double waited_seconds() const { return waited_seconds_; }
   // Whether there are too few users for a batch.
   bool empty() const { return static_cast<int64_t>(users_.size()) < batch_; }
   // The batch of this step and the one after it.
@@ -42,9 +44,11 @@ class BatchStream {
   const data::BatchOptions batch_options_;
   const uint64_t seed_;
   const int64_t batch_;
+  collective::Group* const group_;
   const std::vector<int32_t> users_;
   std::vector<int32_t> order_;
   int64_t epoch_ = -1, first_ = 0;
+  double waited_seconds_ = 0;
   data::PackedBatch current_, next_;
   std::future<data::PackedBatch> packing_;
 };

@@ -44,7 +44,7 @@ class StepGraphsTest : public ::testing::TestWithParam<Place> {
     auto state = std::make_unique<ModelState>(backbone, options, world_->dataset.users(),
                                               world_->dataset.items());
     EXPECT_TRUE(state->Initialise(3).ok());
-    state->projection().PrepareTraining();
+    state->projection().PrepareTraining(nullptr);
     return state;
   }
   std::vector<data::PackedBatch> Batches(const model::ModelOptions& options) const {
