@@ -138,7 +138,29 @@ class MpiTransport : public Transport {
   std::vector<std::unique_ptr<Control>> outgoing_;
 };
 
+class MpiAllReduce : public Operation {
+ public:
+  MpiAllReduce(const Party& everybody, float* values, int64_t count)
+      : Operation(everybody, /*tag=*/1), values_(values), count_(count) {}
+
+ protected:
+  bool Begin(int round, Transport* /*transport*/) override {
+    if (round > 0) return false;
+    MPI_Allreduce(MPI_IN_PLACE, values_, static_cast<int>(count_), MPI_FLOAT, MPI_SUM,
+                  MPI_COMM_WORLD);
+    return true;
+  }
+
+ private:
+  float* const values_;
+  const int64_t count_;
+};
+
 }  // namespace
+
+std::unique_ptr<Operation> MakeMpiAllReduce(const Party& everybody, float* values, int64_t count) {
+  return std::make_unique<MpiAllReduce>(everybody, values, count);
+}
 
 absl::StatusOr<std::unique_ptr<Transport>> StartMpi() {
   int threads = 0;

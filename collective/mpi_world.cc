@@ -15,6 +15,7 @@
 #include "collective/host_group.h"
 #include "collective/mpi_transport.h"
 #include "collective/process_life.h"
+#include "common/log.h"
 
 namespace mixrec::collective {
 namespace {
@@ -179,6 +180,18 @@ absl::Status MpiWorld::SayGoodbye() {
   everybody.set_patience(world_->patience());
   goodbye_ = everybody.Barrier("the end of the run");
   return *goodbye_;
+}
+
+absl::Status MpiWorld::SumByMpi(const at::Tensor& tensor) {
+  CHECK(tensor.is_contiguous() && tensor.scalar_type() == at::kFloat && tensor.is_cpu());
+  const Party everybody{world_->world_ranks(), world_->rank()};
+  Engine::Task task;
+  task.operation = MakeMpiAllReduce(everybody, tensor.data_ptr<float>(), tensor.numel());
+  task.what = "MPI_Allreduce";
+  task.patience_seconds = world_->patience();
+  task.name = [this](int rank) { return Describe(world_->members()[static_cast<size_t>(rank)]); };
+  task.world_ranks = everybody.world_ranks;
+  return engine_->Wait(engine_->Start(std::move(task)));
 }
 
 absl::Status MpiWorld::failure() const { return engine_->failure(); }

@@ -56,6 +56,9 @@ class MpiWorld {
   // A function that returns when all other processes of this host have ended, or after so many
   // seconds. It may outlive the world.
   std::function<void(double)> waits_for_others() const { return waits_for_others_; }
+  // Sums `tensor` (fp32, contiguous, on the CPU) over all processes by MPI_Allreduce itself: to
+  // measure the group's sums beside. Nobody is named when somebody does not come.
+  absl::Status SumByMpi(const at::Tensor& tensor);
   // The failure of this world, if it has failed.
   absl::Status failure() const;
   // The thread of the MPI transport, for groups that do part of their work elsewhere

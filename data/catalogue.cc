@@ -6,6 +6,7 @@
 
 #include "common/file.h"
 #include "common/log.h"
+#include "data/catalogue_parts.h"
 
 namespace mixrec::data {
 namespace {
@@ -125,16 +126,41 @@ Catalogue::Catalogue(std::vector<int32_t> prompt_tokens,
   }
 }
 
-Catalogue BuildCatalogue(const Dataset& dataset, const Tokenizer& tokenizer,
-                         const CatalogueOptions& options) {
+std::vector<std::vector<int32_t>> TokeniseItems(const Dataset& dataset, const Tokenizer& tokenizer,
+                                                const CatalogueOptions& options, int32_t first,
+                                                int32_t last) {
   CHECK_GE(options.max_item_tokens, 1) << "an item needs a token";
-  std::vector<std::vector<int32_t>> item_tokens(static_cast<size_t>(dataset.items()));
-  for (int32_t item = 0; item < dataset.items(); ++item) {
-    std::vector<int32_t>& tokens = item_tokens[static_cast<size_t>(item)];
+  std::vector<std::vector<int32_t>> item_tokens;
+  for (int32_t item = first; item < last; ++item) {
+    std::vector<int32_t>& tokens = item_tokens.emplace_back();
     tokenizer.Encode(dataset.sentence(item), &tokens);
     tokens.resize(std::min(tokens.size(), static_cast<size_t>(options.max_item_tokens)));
   }
-  return Catalogue(tokenizer.Encode(options.prompt), item_tokens);
+  return item_tokens;
+}
+
+Catalogue BuildCatalogue(const Dataset& dataset, const Tokenizer& tokenizer,
+                         const CatalogueOptions& options) {
+  return Catalogue(tokenizer.Encode(options.prompt),
+                   TokeniseItems(dataset, tokenizer, options, 0, dataset.items()));
+}
+
+std::optional<Catalogue> ReadCatalogueCache(const Dataset& dataset, const Tokenizer& tokenizer,
+                                            const CatalogueOptions& options,
+                                            const std::string& cache_path) {
+  const auto bytes = ReadFile(cache_path);
+  if (!bytes.ok()) return std::nullopt;
+  Catalogue cached;
+  const std::string inputs = InputsHash(dataset, tokenizer, options);
+  if (!CatalogueCache::Parse(*bytes, inputs, &cached)) return std::nullopt;
+  return cached;
+}
+
+absl::Status WriteCatalogueCache(const Catalogue& catalogue, const Dataset& dataset,
+                                 const Tokenizer& tokenizer, const CatalogueOptions& options,
+                                 const std::string& cache_path) {
+  const std::string inputs = InputsHash(dataset, tokenizer, options);
+  return WriteFileAtomic(cache_path, CatalogueCache::Serialise(catalogue, inputs));
 }
 
 absl::StatusOr<Catalogue> LoadOrBuildCatalogue(const Dataset& dataset, const Tokenizer& tokenizer,
@@ -142,16 +168,12 @@ absl::StatusOr<Catalogue> LoadOrBuildCatalogue(const Dataset& dataset, const Tok
                                                const std::string& cache_path, bool* from_cache) {
   if (from_cache != nullptr) *from_cache = false;
   if (cache_path.empty()) return BuildCatalogue(dataset, tokenizer, options);
-  const std::string inputs = InputsHash(dataset, tokenizer, options);
-  if (const auto bytes = ReadFile(cache_path); bytes.ok()) {
-    Catalogue cached;
-    if (CatalogueCache::Parse(*bytes, inputs, &cached)) {
-      if (from_cache != nullptr) *from_cache = true;
-      return cached;
-    }
+  if (auto cached = ReadCatalogueCache(dataset, tokenizer, options, cache_path)) {
+    if (from_cache != nullptr) *from_cache = true;
+    return *std::move(cached);
   }
   Catalogue built = BuildCatalogue(dataset, tokenizer, options);
-  MIXREC_RETURN_IF_ERROR(WriteFileAtomic(cache_path, CatalogueCache::Serialise(built, inputs)));
+  MIXREC_RETURN_IF_ERROR(WriteCatalogueCache(built, dataset, tokenizer, options, cache_path));
   return built;
 }
 

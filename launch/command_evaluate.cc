@@ -29,8 +29,9 @@ absl::StatusOr<std::vector<Protocol>> ProtocolsOfFlags(const Invocation& invocat
 
 // Prints one evaluation; its JSON line comes last, and is returned.
 absl::StatusOr<std::string> EvaluateOnce(const Protocol& protocol, TrainedModel* trained,
-                                         std::ostream& out) {
+                                         const Ranks& ranks, std::ostream& out) {
   worker::EvaluationOptions options;
+  options.group = ranks.group();
   options.split = protocol.split;
   options.mask_seen = protocol.mask_seen;
   options.max_items = trained->model.card.max_items;
@@ -38,7 +39,7 @@ absl::StatusOr<std::string> EvaluateOnce(const Protocol& protocol, TrainedModel*
       const worker::EvaluationResult result,
       worker::Evaluate(trained->materials->dataset, trained->materials->catalogue, options,
                        trained->model.state.get()));
-  if (!FLAGS_ranks_out.empty()) {
+  if (ranks.leads() && !FLAGS_ranks_out.empty()) {
     MIXREC_RETURN_IF_ERROR(
         worker::WriteRanks(trained->materials->dataset, result, FLAGS_ranks_out));
   }
@@ -51,21 +52,27 @@ absl::StatusOr<std::string> EvaluateOnce(const Protocol& protocol, TrainedModel*
   return line.dump() + "\n";
 }
 
-}  // namespace
-
-absl::Status RunEvaluate(const Invocation& invocation) {
+absl::Status EvaluateAmong(const Invocation& invocation, Ranks* ranks) {
   std::ostream& out = *invocation.out;
   MIXREC_ASSIGN_OR_RETURN(const std::vector<Protocol> protocols, ProtocolsOfFlags(invocation));
-  MIXREC_ASSIGN_OR_RETURN(TrainedModel trained, LoadTrainedModel(invocation, &out));
+  MIXREC_ASSIGN_OR_RETURN(TrainedModel trained, LoadTrainedModel(invocation, &out, ranks));
   out << "checkpoint: " << trained.checkpoint << " (epoch " << trained.model.epoch << ", step "
       << trained.model.step << ")" << std::endl;
   std::string lines;
   for (const Protocol& protocol : protocols) {
-    MIXREC_ASSIGN_OR_RETURN(const std::string line, EvaluateOnce(protocol, &trained, out));
+    MIXREC_ASSIGN_OR_RETURN(const std::string line, EvaluateOnce(protocol, &trained, *ranks, out));
     lines += line;
   }
-  MIXREC_RETURN_IF_ERROR(DropTables(&trained));
-  return FLAGS_json_out.empty() ? absl::OkStatus() : WriteFileAtomic(FLAGS_json_out, lines);
+  MIXREC_RETURN_IF_ERROR(DropTables(&trained, *ranks));
+  const bool writes = ranks->leads() && !FLAGS_json_out.empty();
+  return ranks->Agree(writes ? WriteFileAtomic(FLAGS_json_out, lines) : absl::OkStatus(),
+                      "writing the results");
+}
+
+}  // namespace
+
+absl::Status RunEvaluate(const Invocation& invocation) {
+  return RunAmongRanks(invocation, EvaluateAmong);
 }
 
 }  // namespace mixrec::launch

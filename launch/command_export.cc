@@ -80,7 +80,9 @@ absl::Status RunExport(const Invocation& invocation) {
   if (fs::exists(out, ignored) && !fs::is_empty(out, ignored)) {
     return UsageError("--out=", FLAGS_out, " is not empty; name a new folder");
   }
-  MIXREC_ASSIGN_OR_RETURN(const TrainedModel trained, LoadTrainedModel(invocation, nullptr));
+  Ranks alone;
+  MIXREC_ASSIGN_OR_RETURN(const TrainedModel trained,
+                          LoadTrainedModel(invocation, nullptr, &alone));
   const std::string& tokenizer = trained.materials->tokenizer_folder;
   const bool own_tokenizer = !fs::equivalent(tokenizer, FLAGS_backbone, ignored);
   MIXREC_RETURN_IF_ERROR(MakeFolder(FLAGS_out));

@@ -12,6 +12,7 @@
 #include "launch/flags_ps.h"
 #include "launch/options.h"
 #include "launch/ps_processes.h"
+#include "launch/ps_ranks.h"
 #include "launch/ps_state.h"
 #include "launch/ps_supervisor.h"
 #include "launch/shard_sockets.h"
@@ -41,9 +42,9 @@ absl::StatusOr<std::string> EndpointToListen() {
   return endpoint;
 }
 
-absl::StatusOr<net::ZmqOptions> TransportOfFlags() {
+absl::StatusOr<net::ZmqOptions> TransportOfFlags(bool obeys_stop_signal) {
   net::ZmqOptions transport;
-  transport.obeys_stop_signal = true;
+  transport.obeys_stop_signal = obeys_stop_signal;
   if (FLAGS_key_file.empty()) return transport;
   // Only the authority may make a new key: any other process has to have the same one.
   const bool makes = FLAGS_join.empty() && FLAGS_authority.empty();
@@ -61,7 +62,7 @@ absl::Status ServeShard() {
     if (::getppid() != FLAGS_parent) return absl::OkStatus();  // it has died already
   }
   MIXREC_ASSIGN_OR_RETURN(const Compute compute, SetUpCompute());
-  MIXREC_ASSIGN_OR_RETURN(net::ZmqOptions transport, TransportOfFlags());
+  MIXREC_ASSIGN_OR_RETURN(net::ZmqOptions transport, TransportOfFlags(/*obeys_stop_signal=*/true));
   transport.listen = FLAGS_listen;
   ps::ShardOptions options;
   options.incarnation = static_cast<uint64_t>(FLAGS_incarnation);
@@ -99,9 +100,11 @@ std::vector<std::string> ShardArguments(const std::string& authority, const std:
 }
 
 ShardProcessOptions ProcessOptions(const std::string& authority, const std::string& listen,
-                                   int count, const Compute& compute, bool outlive) {
+                                   int count, const Compute& compute, bool outlive,
+                                   const PsRanks& ranks) {
   ShardProcessOptions options;
   options.count = count;
+  options.first_gpu = ranks.processes_before();
   options.arguments = ShardArguments(authority, listen, std::max(1, count), outlive);
   if (compute.device.is_cuda()) options.gpus = static_cast<int>(at::getNumGPUs());
   return options;
@@ -109,24 +112,24 @@ ShardProcessOptions ProcessOptions(const std::string& authority, const std::stri
 
 net::Time Poll() { return std::min(net::kSecond, Micros(FLAGS_heartbeat_seconds)); }
 
-absl::Status Join(const Invocation& invocation) {
-  if (FLAGS_spawn <= 0) {
+absl::Status Join(const Invocation& invocation, PsRanks* ranks) {
+  if (FLAGS_spawn < 0) {
     return UsageError("--join=", FLAGS_join, " needs --spawn=N, the shard processes to start here");
   }
   MIXREC_ASSIGN_OR_RETURN(const std::string authority, net::EndpointOf(FLAGS_join));
   MIXREC_ASSIGN_OR_RETURN(const std::string listen, EndpointToListen());
   MIXREC_ASSIGN_OR_RETURN(const Compute compute, SetUpCompute());
-  MIXREC_ASSIGN_OR_RETURN(const net::ZmqOptions transport, TransportOfFlags());
+  MIXREC_ASSIGN_OR_RETURN(const net::ZmqOptions transport,
+                          TransportOfFlags(ranks->obeys_stop_signal()));
   MIXREC_ASSIGN_OR_RETURN(const std::unique_ptr<net::ZmqLoop> loop,
                           net::ZmqLoop::Create(transport));
   const int count = static_cast<int>(FLAGS_spawn);
-  ShardProcesses processes(ProcessOptions(authority, listen, count, compute, /*outlive=*/false),
-                           {});
+  ShardProcesses processes(
+      ProcessOptions(authority, listen, count, compute, /*outlive=*/false, *ranks), {});
   *invocation.out << "ps: " << count << " shard process" << (count == 1 ? "" : "es") << " for "
                   << AddressOf(authority) << std::endl;
   ProcessKeeper keeper(Poll(), &processes);
-  loop->Run(&keeper);
-  return absl::OkStatus();
+  return ranks->Serve(loop.get(), &keeper);
 }
 
 absl::Status CheckState(const PsState& state) {
@@ -137,18 +140,7 @@ absl::Status CheckState(const PsState& state) {
                     "; repeat the old flags, or name a new file");
 }
 
-absl::StatusOr<int> ProcessesOfAllShards() {
-  const int64_t places = FLAGS_shards * (1 + FLAGS_replicas);
-  const int64_t processes = (places + FLAGS_sockets - 1) / FLAGS_sockets;
-  if (FLAGS_sockets > FLAGS_shards) {
-    return UsageError("--sockets=", FLAGS_sockets,
-                      " of a process are more than --shards=", FLAGS_shards,
-                      "; a process holds one copy of a shard at most");
-  }
-  return static_cast<int>(processes);
-}
-
-absl::Status Lead(const Invocation& invocation) {
+absl::Status Lead(const Invocation& invocation, PsRanks* ranks) {
   MIXREC_ASSIGN_OR_RETURN(const std::string listen, EndpointToListen());
   if (!FLAGS_state.empty() && AddressOf(listen).substr(AddressOf(HostOf(listen)).size()) == ":0") {
     return UsageError("--state=", FLAGS_state,
@@ -156,7 +148,7 @@ absl::Status Lead(const Invocation& invocation) {
                       "look for a restarted authority there");
   }
   MIXREC_ASSIGN_OR_RETURN(const Compute compute, SetUpCompute());
-  MIXREC_ASSIGN_OR_RETURN(net::ZmqOptions transport, TransportOfFlags());
+  MIXREC_ASSIGN_OR_RETURN(net::ZmqOptions transport, TransportOfFlags(ranks->obeys_stop_signal()));
   transport.listen = listen;
   MIXREC_ASSIGN_OR_RETURN(const std::unique_ptr<net::ZmqLoop> loop,
                           net::ZmqLoop::Create(transport));
@@ -171,8 +163,8 @@ absl::Status Lead(const Invocation& invocation) {
   MIXREC_ASSIGN_OR_RETURN(const int all, ProcessesOfAllShards());
   const int count = FLAGS_spawn < 0 ? all : static_cast<int>(FLAGS_spawn);
   std::unique_ptr<PsState> state;
-  ShardProcessOptions starting =
-      ProcessOptions(loop->endpoint(), listen, count, compute, /*outlive=*/!FLAGS_state.empty());
+  ShardProcessOptions starting = ProcessOptions(loop->endpoint(), listen, count, compute,
+                                                /*outlive=*/!FLAGS_state.empty(), *ranks);
   std::vector<ShardProcess> earlier;
   if (!FLAGS_state.empty()) {
     MIXREC_ASSIGN_OR_RETURN(state, PsState::Open(FLAGS_state));
@@ -186,8 +178,8 @@ absl::Status Lead(const Invocation& invocation) {
   LOG_IF(INFO, processes.adopted() > 0)
       << "took over " << processes.adopted() << " shard processes that were running";
   PsSupervisor supervisor(options, &processes);
-  loop->Run(&supervisor);
-  return absl::OkStatus();
+  MIXREC_RETURN_IF_ERROR(ranks->Announce(options.address));
+  return ranks->Serve(loop.get(), &supervisor);
 }
 
 }  // namespace
@@ -197,8 +189,12 @@ absl::Status RunPs(const Invocation& invocation) {
     return UsageError("--dead_seconds=", FLAGS_dead_seconds, " is too short for ",
                       "--heartbeat_seconds=", FLAGS_heartbeat_seconds, "; three times it at least");
   }
-  if (!FLAGS_authority.empty()) return ServeShard();
-  return FLAGS_join.empty() ? Lead(invocation) : Join(invocation);
+  if (!FLAGS_authority.empty()) return ServeShard();  // no rank: a rank's child
+  return RunAmongRanks(invocation, [](const Invocation& mine, Ranks* ranks) -> absl::Status {
+    PsRanks place(ranks);
+    MIXREC_RETURN_IF_ERROR(place.TakePlace(mine));
+    return FLAGS_join.empty() ? Lead(mine, &place) : Join(mine, &place);
+  });
 }
 
 }  // namespace mixrec::launch

@@ -38,29 +38,34 @@ nlohmann::ordered_json ToJson(const data::Dataset& dataset,
   return line;
 }
 
-}  // namespace
-
-absl::Status RunRecommend(const Invocation& invocation) {
+absl::Status RecommendAmong(const Invocation& invocation, Ranks* ranks) {
   if (FLAGS_users.empty() && FLAGS_users_file.empty() && FLAGS_history.empty()) {
     return UsageError("one of --users, --users_file and --history is needed");
   }
-  MIXREC_ASSIGN_OR_RETURN(TrainedModel trained, LoadTrainedModel(invocation, nullptr));
+  MIXREC_ASSIGN_OR_RETURN(TrainedModel trained, LoadTrainedModel(invocation, nullptr, ranks));
   const data::Dataset& dataset = trained.materials->dataset;
   MIXREC_ASSIGN_OR_RETURN(const Queries queries, ReadQueries(dataset));
   worker::RecommendationOptions options;
   options.k = static_cast<int>(FLAGS_k);
   options.keep_seen = FLAGS_keep_seen;
+  options.group = ranks->group();
   options.max_items = trained.model.card.max_items;
   MIXREC_ASSIGN_OR_RETURN(
       const auto recommendations,
       worker::Recommend(trained.materials->catalogue, queries, options, trained.model.state.get()));
-  MIXREC_RETURN_IF_ERROR(DropTables(&trained));
+  MIXREC_RETURN_IF_ERROR(DropTables(&trained, *ranks));
   for (size_t i = 0; i < queries.size(); ++i) {
     *invocation.out << ToJson(dataset, queries[i], recommendations[i])
                            .dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)
                     << "\n";
   }
   return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status RunRecommend(const Invocation& invocation) {
+  return RunAmongRanks(invocation, RecommendAmong);
 }
 
 }  // namespace mixrec::launch

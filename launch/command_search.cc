@@ -121,7 +121,7 @@ absl::Status RunSearch(const Invocation& invocation) {
   MIXREC_RETURN_IF_ERROR(RequireFlag("out", FLAGS_out));
   MIXREC_RETURN_IF_ERROR(LoadHardSamplesInto(materials.get()));
   MIXREC_RETURN_IF_ERROR(LoadBackboneInto(materials.get()));
-  MIXREC_ASSIGN_OR_RETURN(RunFolder run, OpenRun(invocation, *materials));
+  MIXREC_ASSIGN_OR_RETURN(RunFolder run, OpenRun(invocation, *materials, Ranks()));
   MIXREC_RETURN_IF_ERROR(LoadCatalogueInto(run.path(), materials.get()));
   const RunRequest request = StudyRequest(invocation, *materials, FLAGS_out);
   const bool grouped = FLAGS_groups > 1 || FLAGS_group_ranks > 1 || FLAGS_slots > 1;

@@ -1,16 +1,32 @@
 #include "launch/commands.h"
 
+#include "launch/ranks.h"
+
 namespace mixrec::launch {
 
 Commands AllCommands() {
   return {
-      {"synth", RunSynth},       {"prepare", RunPrepare},      {"pretrain", RunPretrain},
-      {"mine", RunMine},         {"search", RunSearch},        {"scheduler", RunScheduler},
-      {"worker", RunWorker},     {"train", RunTrain},          {"train-cf", RunTrainCf},
-      {"evaluate", RunEvaluate}, {"table", RunTable},          {"recommend", RunRecommend},
-      {"export", RunExport},     {"bench step", RunBenchStep}, {"bench score", RunBenchScore},
-      {"bench bo", RunBenchBo},  {"bench ps", RunBenchPs},     {"ps", RunPs},
-      {"status", RunStatus},     {"doctor", RunDoctor},
+      {"synth", OneProcess(RunSynth)},
+      {"prepare", OneProcess(RunPrepare)},
+      {"pretrain", OneProcess(RunPretrain)},
+      {"mine", OneProcess(RunMine)},
+      {"search", RunSearch},
+      {"scheduler", RunScheduler},
+      {"worker", RunWorker},
+      {"train", RunTrain},
+      {"train-cf", OneProcess(RunTrainCf)},
+      {"evaluate", RunEvaluate},
+      {"table", OneProcess(RunTable)},
+      {"recommend", RunRecommend},
+      {"export", OneProcess(RunExport)},
+      {"bench step", RunBenchStep},
+      {"bench score", RunBenchScore},
+      {"bench bo", RunBenchBo},
+      {"bench ps", RunBenchPs},
+      {"bench allreduce", RunBenchAllreduce},
+      {"ps", RunPs},
+      {"status", RunStatus},
+      {"doctor", RunDoctor},
   };
 }
 

@@ -24,6 +24,7 @@ absl::Status RunBenchStep(const Invocation& invocation);
 absl::Status RunBenchScore(const Invocation& invocation);
 absl::Status RunBenchBo(const Invocation& invocation);
 absl::Status RunBenchPs(const Invocation& invocation);
+absl::Status RunBenchAllreduce(const Invocation& invocation);
 absl::Status RunPs(const Invocation& invocation);
 absl::Status RunDoctor(const Invocation& invocation);
 

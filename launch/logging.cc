@@ -22,12 +22,14 @@ void SetTerminalLogLevel(const std::string& level) {
                                                : google::GLOG_ERROR;
 }
 
-absl::Status LogInto(const std::string& folder) {
+absl::Status LogInto(const std::string& folder, const std::string& name) {
   MIXREC_RETURN_IF_ERROR(MakeFolder(folder));
   // Messages also go to the files of all lower severities: one file holds everything.
-  google::SetLogDestination(google::GLOG_INFO, (folder + "/mixrec.log.").c_str());
+  google::SetLogDestination(google::GLOG_INFO, StrCat(folder, "/", name, ".log.").c_str());
   google::SetLogSymlink(google::GLOG_INFO, "");
   return absl::OkStatus();
 }
+
+void FlushLog() { google::FlushLogFiles(google::GLOG_INFO); }
 
 }  // namespace mixrec::launch

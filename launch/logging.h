@@ -14,7 +14,10 @@ void StartLogging(const char* program);
 // From now on, messages of at least this level ("info", "warning", "error") reach the terminal.
 void SetTerminalLogLevel(const std::string& level);
 
-// From now on, messages go to FOLDER/mixrec.log.* too (made if missing).
-absl::Status LogInto(const std::string& folder);
+// From now on, messages go to FOLDER/NAME.log.* too (made if missing).
+absl::Status LogInto(const std::string& folder, const std::string& name = "mixrec");
+
+// What was logged is in its file.
+void FlushLog();
 
 }  // namespace mixrec::launch

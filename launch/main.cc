@@ -5,6 +5,7 @@
 
 #include "common/stop_signal.h"
 #include "launch/commands.h"
+#include "launch/launcher.h"
 #include "launch/logging.h"
 #include "launch/program.h"
 
@@ -23,6 +24,8 @@ int main(int argc, char** argv) {
   KeepFreedMemory();
   mixrec::launch::StartLogging(argv[0]);
   mixrec::InstallStopSignals();  // after glog's crash handler, which takes SIGTERM too
-  return mixrec::launch::RunProgram(mixrec::launch::AllCommands(), {argv + 1, argv + argc},
-                                    std::cout, std::cerr);
+  const int code = mixrec::launch::RunProgram(mixrec::launch::AllCommands(),
+                                              {argv + 1, argv + argc}, std::cout, std::cerr);
+  if (code != 0) mixrec::launch::TellLauncher(code);
+  return code;
 }

@@ -8,6 +8,7 @@
 #include "launch/flags_mine.h"
 #include "launch/logging.h"
 #include "worker/cf_training.h"
+#include "worker/shared_catalogue.h"
 
 namespace mixrec::launch {
 namespace {
@@ -78,11 +79,16 @@ absl::Status FindCfInto(Materials* materials) {
   return absl::OkStatus();
 }
 
-absl::Status LoadCatalogueInto(const std::string& folder, Materials* materials) {
+absl::Status LoadCatalogueInto(const std::string& folder, Materials* materials,
+                               const Ranks& ranks) {
   const std::string cache = folder.empty() ? "" : StrCat(folder, "/catalogue.cache");
-  MIXREC_ASSIGN_OR_RETURN(materials->catalogue,
-                          data::LoadOrBuildCatalogue(materials->dataset, *materials->tokenizer,
-                                                     CatalogueOptionsOfFlags(), cache));
+  MIXREC_ASSIGN_OR_RETURN(
+      materials->catalogue,
+      ranks.group() == nullptr
+          ? data::LoadOrBuildCatalogue(materials->dataset, *materials->tokenizer,
+                                       CatalogueOptionsOfFlags(), cache)
+          : worker::SharedCatalogue(ranks.group(), materials->dataset, *materials->tokenizer,
+                                    CatalogueOptionsOfFlags(), cache));
   return absl::OkStatus();
 }
 
@@ -114,10 +120,20 @@ RunRequest RequestOf(const Invocation& invocation, const Materials& materials) {
   return request;
 }
 
-absl::StatusOr<RunFolder> OpenRun(const Invocation& invocation, const Materials& materials) {
-  MIXREC_ASSIGN_OR_RETURN(RunFolder run, RunFolder::Open(RequestOf(invocation, materials)));
-  MIXREC_RETURN_IF_ERROR(LogInto(run.File("logs")));
-  return run;
+absl::StatusOr<RunFolder> OpenRun(const Invocation& invocation, const Materials& materials,
+                                  const Ranks& ranks) {
+  absl::StatusOr<RunFolder> run = ranks.leads()
+                                      ? RunFolder::Open(RequestOf(invocation, materials))
+                                      : absl::StatusOr<RunFolder>(RunFolder::Visit(FLAGS_out, ""));
+  MIXREC_RETURN_IF_ERROR(ranks.Agree(run.status(), "opening the run"));
+  if (ranks.group() == nullptr) {
+    MIXREC_RETURN_IF_ERROR(LogInto(run->File("logs")));
+    return run;
+  }
+  MIXREC_RETURN_IF_ERROR(LogInto(run->File("logs"), StrCat("mixrec.rank", ranks.rank())));
+  std::string id = run->id();
+  MIXREC_RETURN_IF_ERROR(ranks.Share("the run's name", &id));
+  return ranks.leads() ? std::move(run) : RunFolder::Visit(FLAGS_out, id);
 }
 
 }  // namespace mixrec::launch

@@ -13,6 +13,7 @@
 #include "data/tokenizer.h"
 #include "launch/options.h"
 #include "launch/program.h"
+#include "launch/ranks.h"
 #include "launch/run_folder.h"
 #include "model/backbone.h"
 #include "model/options.h"
@@ -46,14 +47,17 @@ absl::Status LoadHardSamplesInto(Materials* materials);
 // The frozen CF model of --cf, if it names any.
 absl::Status FindCfInto(Materials* materials);
 
-// The tokenised catalogue, through FOLDER/catalogue.cache (no cache for an empty folder).
-absl::Status LoadCatalogueInto(const std::string& folder, Materials* materials);
+// The tokenised catalogue, through FOLDER/catalogue.cache (no cache for an empty folder). Ranks,
+// which all call it, share what is to be tokenised.
+absl::Status LoadCatalogueInto(const std::string& folder, Materials* materials,
+                               const Ranks& ranks = Ranks());
 
 // The request for a run of this command on these materials (the backbone must be loaded).
 RunRequest RequestOf(const Invocation& invocation, const Materials& materials);
 
-// Opens --out for this command and sends log messages there.
-absl::StatusOr<RunFolder> OpenRun(const Invocation& invocation, const Materials& materials);
+// Opens --out for this command and sends log messages there. All ranks call it.
+absl::StatusOr<RunFolder> OpenRun(const Invocation& invocation, const Materials& materials,
+                                  const Ranks& ranks);
 
 // Pointers into the materials, which must stay where they are.
 worker::TrainInputs InputsOf(const Materials& materials);

@@ -11,6 +11,7 @@
 #include "launch/flag_line.h"
 #include "launch/flags.h"
 #include "launch/help.h"
+#include "launch/launcher.h"
 #include "launch/logging.h"
 
 namespace mixrec::launch {
@@ -52,18 +53,8 @@ absl::Status UnknownVerb(const std::vector<Verb>& verbs, const std::string& name
 }
 
 int Fail(const std::string& who, const absl::Status& status, std::ostream& err) {
-  err << who << ": " << StatusText(status) << std::endl;
+  if (IsFirstOfCommand()) err << who << ": " << StatusText(status) << std::endl;
   return ExitCodeOf(status);
-}
-
-absl::Status RunCommand(const Command& command, const Invocation& invocation) {
-  try {
-    return command(invocation);
-  } catch (const std::bad_alloc&) {
-    return MemoryError("out of memory; a smaller --batch or --max_items needs less");
-  } catch (const std::exception& error) {
-    return FailureError(error.what());
-  }
 }
 
 // All flags of the verb: defaults, then what was given.
@@ -97,7 +88,7 @@ int RunVerb(const Commands& commands, const std::vector<Verb>& verbs, const Verb
   SetTerminalLogLevel(FLAGS_log_level);
   const auto command = commands.find(verb.name);
   CHECK(command != commands.end()) << "no code for the command " << verb.name;
-  const absl::Status status = RunCommand(command->second, invocation);
+  const absl::Status status = RunGuarded([&] { return command->second(invocation); });
   invocation.out->flush();
   return status.ok() ? kExitDone : Fail(who, status, *invocation.err);
 }
@@ -115,6 +106,16 @@ int Help(const std::vector<Verb>& verbs, Words words, std::ostream& out, std::os
 }
 
 }  // namespace
+
+absl::Status RunGuarded(const std::function<absl::Status()>& work) {
+  try {
+    return work();
+  } catch (const std::bad_alloc&) {
+    return MemoryError("out of memory; a smaller --batch or --max_items needs less");
+  } catch (const std::exception& error) {
+    return FailureError(error.what());
+  }
+}
 
 void SetFlags(const std::map<std::string, std::string>& values) {
   for (const auto& [name, value] : values) {

@@ -36,6 +36,9 @@ using Commands = std::map<std::string, Command>;  // by the verb's name
 int RunProgram(const Commands& commands, const std::vector<std::string>& arguments,
                std::ostream& out, std::ostream& err);
 
+// What `work` returns; an exception that it lets out becomes a failure.
+absl::Status RunGuarded(const std::function<absl::Status()>& work);
+
 // Gives gflags' variables these values. CHECKs that gflags takes them.
 void SetFlags(const std::map<std::string, std::string>& values);
 

@@ -120,7 +120,8 @@ absl::StatusOr<pid_t> ShardProcesses::Spawn(uint64_t incarnation, size_t index) 
   words.insert(words.end(), options_.arguments.begin(), options_.arguments.end());
   words.push_back(IncarnationFlag(incarnation));
   if (options_.gpus > 0) {
-    words.push_back(StrCat("--gpu=", index % static_cast<size_t>(options_.gpus)));
+    words.push_back(StrCat("--gpu=", (static_cast<size_t>(options_.first_gpu) + index) %
+                                         static_cast<size_t>(options_.gpus)));
   }
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());

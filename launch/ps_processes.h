@@ -18,7 +18,8 @@ namespace mixrec::launch {
 struct ShardProcessOptions {
   int count = 1;
   std::vector<std::string> arguments;  // of the program, without its name
-  int gpus = 0;                        // the processes share them in turn
+  int gpus = 0;                        // the processes share them in turn,
+  int first_gpu = 0;                   // beginning here
   // Told of every process that was started, to find it again after a restart of this one.
   std::function<absl::Status(const ShardProcess&)> journal;
 };

@@ -157,6 +157,12 @@ absl::StatusOr<RunFolder> RunFolder::Open(const RunRequest& request) {
   return run;
 }
 
+RunFolder RunFolder::Visit(const std::string& folder, const std::string& id) {
+  RunFolder run(folder, -1);
+  run.record_["run_id"] = id;
+  return run;
+}
+
 absl::Status RunFolder::Begin(const RunRequest& request) {
   int starts = 0;
   if (PathExists(File("run.json"))) {
@@ -205,6 +211,7 @@ RunFolder::~RunFolder() {
 }
 
 absl::Status RunFolder::Save() const {
+  if (lock_ < 0) return absl::OkStatus();  // a visitor
   return WriteFileAtomic(File("run.json"), StrCat(record_.dump(2), "\n"));
 }
 
@@ -245,12 +252,35 @@ absl::StatusOr<Json> ReadRunRecord(const std::string& folder) {
 }
 
 bool IsPartOfConfig(const std::string& verb, const std::string& flag) {
-  static constexpr const char* kFree[] = {
-      "out",          "data",        "backbone",    "tokenizer", "hard_samples",
-      "cf",           "device",      "threads",     "log_level", "resume",
-      "resume_allow", "dry_run",     "tensorboard", "keep_last", "simulate_preemption",
-      "ps",           "ps_key_file", "ps_deadline", "systems",   "variations",
-      "seeds",        "jobs",        "devices",     "study"};
+  static constexpr const char* kFree[] = {"out",
+                                          "data",
+                                          "backbone",
+                                          "tokenizer",
+                                          "hard_samples",
+                                          "cf",
+                                          "device",
+                                          "threads",
+                                          "log_level",
+                                          "resume",
+                                          "resume_allow",
+                                          "dry_run",
+                                          "tensorboard",
+                                          "keep_last",
+                                          "simulate_preemption",
+                                          "ps",
+                                          "ps_key_file",
+                                          "ps_deadline",
+                                          "systems",
+                                          "variations",
+                                          "seeds",
+                                          "jobs",
+                                          "devices",
+                                          "study",
+                                          "rank_deadline",
+                                          "network",
+                                          "log_steps",
+                                          "checkpoint_steps",
+                                          "checkpoint_minutes"};
   for (const char* name : kFree) {
     if (flag == name) return false;
   }

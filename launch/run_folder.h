@@ -43,6 +43,9 @@ class RunFolder {
   // moved to FOLDER/previous.N.
   static absl::StatusOr<RunFolder> Open(const RunRequest& request);
 
+  // The same run as another rank sees it, whose rank 0 has it open: nothing is written.
+  static RunFolder Visit(const std::string& folder, const std::string& id);
+
   RunFolder(RunFolder&& other) noexcept;
   RunFolder& operator=(RunFolder&&) = delete;
   RunFolder(const RunFolder&) = delete;

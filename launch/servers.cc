@@ -13,6 +13,11 @@ absl::StatusOr<ps::Consistency> ConsistencyOfFlags() {
   return UsageError("--consistency=", FLAGS_consistency, " is not one of bsp, ssp, asp");
 }
 
+absl::Status DropWhatIsThere(const ps::SessionOptions& options) {
+  MIXREC_ASSIGN_OR_RETURN(const std::unique_ptr<ps::Session> before, ps::Session::Open(options));
+  return before->Drop();
+}
+
 }  // namespace
 
 absl::StatusOr<bool> UsesServers() {
@@ -32,7 +37,8 @@ ps::Sampling SamplingOfFlags() {
   return {FLAGS_sampled_softmax, FLAGS_sampled_proposal == "log_uniform"};
 }
 
-absl::StatusOr<std::unique_ptr<ps::Session>> OpenServers(const std::string& space) {
+absl::StatusOr<std::unique_ptr<ps::Session>> OpenServers(const std::string& space,
+                                                         const Ranks& ranks) {
   ps::SessionOptions options;
   options.servers = SplitList(FLAGS_ps);
   options.space = space;
@@ -40,10 +46,10 @@ absl::StatusOr<std::unique_ptr<ps::Session>> OpenServers(const std::string& spac
   options.key_file = FLAGS_ps_key_file;
   options.deadline_seconds = FLAGS_ps_deadline;
   MIXREC_ASSIGN_OR_RETURN(options.consistency, ConsistencyOfFlags());
-  {
-    MIXREC_ASSIGN_OR_RETURN(const std::unique_ptr<ps::Session> before, ps::Session::Open(options));
-    MIXREC_RETURN_IF_ERROR(before->Drop());
-  }
+  const absl::Status empty = ranks.leads() ? DropWhatIsThere(options) : absl::OkStatus();
+  MIXREC_RETURN_IF_ERROR(ranks.Agree(empty, "opening the servers"));
+  options.rank = ranks.rank();
+  options.world = ranks.size();
   return ps::Session::Open(options);
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "common/status.h"
+#include "launch/ranks.h"
 #include "ps/session.h"
 
 namespace mixrec::launch {
@@ -16,7 +17,8 @@ absl::StatusOr<bool> UsesServers();
 ps::Sampling SamplingOfFlags();
 
 // A session with the servers in the run's namespace, which is empty: what an earlier process of
-// this run left there is dropped, since its checkpoint holds what counts.
-absl::StatusOr<std::unique_ptr<ps::Session>> OpenServers(const std::string& space);
+// this run left there is dropped, since its checkpoint holds what counts. All ranks call it.
+absl::StatusOr<std::unique_ptr<ps::Session>> OpenServers(const std::string& space,
+                                                         const Ranks& ranks);
 
 }  // namespace mixrec::launch

@@ -70,9 +70,32 @@ absl::Status CheckHashes(const Json& record, const Materials& materials) {
                    materials.tokenizer->content_hash());
 }
 
+// Data, backbone and catalogue, those of the run.
+absl::Status LoadMaterialsOf(const Json& record, std::ostream* out, TrainedModel* trained) {
+  MIXREC_ASSIGN_OR_RETURN(trained->materials, LoadMaterials(out));
+  MIXREC_RETURN_IF_ERROR(LoadBackboneInto(trained->materials.get()));
+  return CheckHashes(record, *trained->materials);
+}
+
+// The model; its tables, where servers have them, are filled by the rank that leads.
+absl::Status LoadModelOf(TrainedModel* trained, const Ranks& ranks) {
+  const auto load = [&](const std::string& scratch) -> absl::Status {
+    MIXREC_ASSIGN_OR_RETURN(
+        trained->model,
+        worker::LoadModel(trained->checkpoint, trained->materials->backbone,
+                          trained->materials->dataset, {trained->session.get(), {}}, scratch));
+    return absl::OkStatus();
+  };
+  const std::string scratch = StrCat(FLAGS_run, "/.tmp-", UniqueName("tables"));
+  MIXREC_RETURN_IF_ERROR(
+      ranks.Agree(ranks.leads() ? load(scratch) : absl::OkStatus(), "loading the model"));
+  return ranks.Agree(ranks.leads() ? absl::OkStatus() : load(""), "loading the model");
+}
+
 }  // namespace
 
-absl::StatusOr<TrainedModel> LoadTrainedModel(const Invocation& invocation, std::ostream* out) {
+absl::StatusOr<TrainedModel> LoadTrainedModel(const Invocation& invocation, std::ostream* out,
+                                              Ranks* ranks) {
   MIXREC_RETURN_IF_ERROR(RequireFlag("run", FLAGS_run));
   MIXREC_ASSIGN_OR_RETURN(const Json record, ReadRunRecord(FLAGS_run));
   if (record.value("command", "") != "train") {
@@ -82,23 +105,23 @@ absl::StatusOr<TrainedModel> LoadTrainedModel(const Invocation& invocation, std:
   MIXREC_RETURN_IF_ERROR(TakeOverFlags(invocation, record));
   TakeOverPaths(invocation, record);
   TrainedModel trained;
-  MIXREC_ASSIGN_OR_RETURN(trained.materials, LoadMaterials(out));
-  MIXREC_RETURN_IF_ERROR(LoadBackboneInto(trained.materials.get()));
-  MIXREC_RETURN_IF_ERROR(CheckHashes(record, *trained.materials));
-  MIXREC_RETURN_IF_ERROR(LoadCatalogueInto("", trained.materials.get()));
+  MIXREC_RETURN_IF_ERROR(ranks->Agree(LoadMaterialsOf(record, out, &trained), "loading the data"));
+  MIXREC_RETURN_IF_ERROR(ranks->GroupOn(trained.materials->compute.device).status());
+  MIXREC_RETURN_IF_ERROR(LoadCatalogueInto("", trained.materials.get(), *ranks));
   MIXREC_ASSIGN_OR_RETURN(trained.checkpoint, worker::FindCheckpoint(FLAGS_run, FLAGS_checkpoint));
   if (invocation.table->Takes(invocation.verb->name, "ps") && !FLAGS_ps.empty()) {
-    MIXREC_ASSIGN_OR_RETURN(trained.session, OpenServers(UniqueName(FLAGS_run)));
+    std::string space = UniqueName(FLAGS_run);
+    MIXREC_RETURN_IF_ERROR(ranks->Share("the tables' name", &space));
+    MIXREC_ASSIGN_OR_RETURN(trained.session, OpenServers(space, *ranks));
   }
-  MIXREC_ASSIGN_OR_RETURN(trained.model,
-                          worker::LoadModel(trained.checkpoint, trained.materials->backbone,
-                                            trained.materials->dataset, {trained.session.get(), {}},
-                                            StrCat(FLAGS_run, "/.tmp-", UniqueName("tables"))));
+  MIXREC_RETURN_IF_ERROR(LoadModelOf(&trained, *ranks));
   return trained;
 }
 
-absl::Status DropTables(TrainedModel* trained) {
-  return trained->session == nullptr ? absl::OkStatus() : trained->session->Drop();
+absl::Status DropTables(TrainedModel* trained, const Ranks& ranks) {
+  if (trained->session == nullptr) return absl::OkStatus();
+  MIXREC_RETURN_IF_ERROR(ranks.Agree(absl::OkStatus(), "the end"));  // nobody reads them any more
+  return ranks.leads() ? trained->session->Drop() : absl::OkStatus();
 }
 
 }  // namespace mixrec::launch

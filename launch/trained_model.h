@@ -23,9 +23,10 @@ struct TrainedModel {
 // Loads --checkpoint of --run. Paths come from RUN/run.json unless given, everything else about
 // data and model from there; DataError when data, backbone or tokenizer are not those of the run.
 // What the data are goes to `out` when it is not null. Commands that take --ps have the tables on
-// those servers, in a namespace of this process, until DropTables.
-absl::StatusOr<TrainedModel> LoadTrainedModel(const Invocation& invocation, std::ostream* out);
+// those servers, in a namespace of these ranks, until DropTables. All ranks call both.
+absl::StatusOr<TrainedModel> LoadTrainedModel(const Invocation& invocation, std::ostream* out,
+                                              Ranks* ranks);
 
-absl::Status DropTables(TrainedModel* trained);
+absl::Status DropTables(TrainedModel* trained, const Ranks& ranks);
 
 }  // namespace mixrec::launch

@@ -104,7 +104,7 @@ absl::StatusOr<worker::TrialOutcome> TrialRunner::RunIn(
   if (!servers) return objective_.Evaluate(spec, on_epoch);
   // An attempt that is given up for lost may still send what the next one must not see.
   const std::string space = StrCat(brief_.id, "/", attempt.number, "/", attempt.attempt);
-  MIXREC_ASSIGN_OR_RETURN(const std::unique_ptr<ps::Session> session, OpenServers(space));
+  MIXREC_ASSIGN_OR_RETURN(const std::unique_ptr<ps::Session> session, OpenServers(space, Ranks()));
   spec.placement = {session.get(), SamplingOfFlags()};
   absl::StatusOr<worker::TrialOutcome> outcome = objective_.Evaluate(spec, on_epoch);
   const absl::Status dropped = session->Drop();

@@ -49,6 +49,13 @@ FlagGroup ServersGroup(const Names& more = {}) {
   return group;
 }
 
+// Of the commands that many processes run together.
+FlagGroup RanksGroup(const Names& more = {}) {
+  FlagGroup group{"Ranks under mpirun", {"rank_deadline"}};
+  group.flags.insert(group.flags.end(), more.begin(), more.end());
+  return group;
+}
+
 FlagGroup MachineGroup(const Names& first = {}) {
   FlagGroup group{"Machine", first};
   for (const char* name : {"device", "precision", "threads", "log_level"}) {
@@ -59,8 +66,8 @@ FlagGroup MachineGroup(const Names& first = {}) {
 
 FlagGroup RunGroup() {
   return {"Run",
-          {"out", "resume", "resume_allow", "keep_last", "tensorboard", "dry_run",
-           "simulate_preemption", "profile"}};
+          {"out", "resume", "resume_allow", "keep_last", "checkpoint_steps", "checkpoint_minutes",
+           "log_steps", "tensorboard", "dry_run", "simulate_preemption", "profile"}};
 }
 
 Verb Synth() {
@@ -214,10 +221,11 @@ Verb Train() {
           "--data=DIR --backbone=DIR --out=RUN [--architecture=BITS]",
           "train one model",
           "Keeps the best checkpoint by validation MRR and the latest ones. Ctrl-C and SIGTERM "
-          "save and exit with code 75; the same command goes on.",
+          "save and exit with code 75; the same command goes on. By mpirun, on many hosts and with "
+          "servers: docs/distributed.md.",
           {DataGroup(), ModelGroup(true), LossGroup(), OptimiserGroup(true), RunGroup(),
            ServersGroup({"consistency", "staleness", "sampled_softmax", "sampled_proposal"}),
-           MachineGroup()},
+           RanksGroup(), MachineGroup()},
           {}};
 }
 
@@ -246,6 +254,7 @@ Verb Evaluate() {
       {{"Evaluation", {"run", "split", "checkpoint", "mask_seen", "all", "json_out", "ranks_out"}},
        {"Places", {"data", "backbone", "tokenizer"}},
        ServersGroup(),
+       RanksGroup(),
        MachineGroup()},
       {}};
 }
@@ -282,6 +291,7 @@ Verb Recommend() {
           {{"Users", {"run", "checkpoint", "users", "users_file", "history", "k", "keep_seen"}},
            {"Places", {"data", "backbone", "tokenizer"}},
            ServersGroup(),
+           RanksGroup(),
            MachineGroup()},
           {}};
 }
@@ -347,6 +357,16 @@ Verb BenchPs() {
       {{"seconds", "0.5"}, {"device", "cpu"}, {"threads", "1"}, {"log_level", "error"}}};
 }
 
+Verb BenchAllreduce() {
+  return {
+      "bench allreduce",
+      "",
+      "time sums over the ranks of an mpirun beside MPI_Allreduce's",
+      "mpirun -n 4 mixrec bench allreduce prints a JSON line a size.",
+      {{"Measurement", {"seconds"}}, RanksGroup(), {"Machine", {"device", "threads", "log_level"}}},
+      {{"seconds", "0.5"}, {"device", "cpu"}, {"threads", "1"}, {"log_level", "error"}}};
+}
+
 Verb Ps() {
   return {"ps",
           "[--shards=3 --replicas=1 --listen=HOST:PORT]",
@@ -357,6 +377,7 @@ Verb Ps() {
           {{"Servers", {"listen", "shards", "sockets", "replicas", "state", "join", "spawn"}},
            {"Security", {"key_file", "insecure"}},
            {"Failures", {"heartbeat_seconds", "dead_seconds", "orphan_seconds"}},
+           RanksGroup({"network"}),
            {"Machine", {"device", "threads", "log_level"}},
            {"Internal", {"authority", "incarnation", "parent", "gpu"}}},
           {{"device", "cpu"}}};
@@ -401,9 +422,10 @@ Flag DescribeFlag(const std::string& name) {
 }  // namespace
 
 std::vector<Verb> Verbs() {
-  return {Synth(),      Prepare(), Pretrain(), Mine(),  Search(),    Scheduler(), Worker(),
-          Train(),      TrainCf(), Evaluate(), Table(), Recommend(), Export(),    BenchStep(),
-          BenchScore(), BenchBo(), BenchPs(),  Ps(),    Status(),    Doctor()};
+  return {Synth(),  Prepare(),   Pretrain(),   Mine(),     Search(),  Scheduler(),
+          Worker(), Train(),     TrainCf(),    Evaluate(), Table(),   Recommend(),
+          Export(), BenchStep(), BenchScore(), BenchBo(),  BenchPs(), BenchAllreduce(),
+          Ps(),     Status(),    Doctor()};
 }
 
 const Verb* FindVerb(const std::vector<Verb>& verbs, std::string_view name) {

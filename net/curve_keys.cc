@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "common/file.h"
+#include "net/key_file_text.h"
 
 namespace mixrec::net {
 namespace {
@@ -18,10 +19,6 @@ namespace {
 constexpr std::string_view kFirstLine = "mixrec cluster key 1\n";
 constexpr size_t kKeySize = 40;
 constexpr mode_t kOthers = S_IRWXG | S_IRWXO;
-
-std::string TextOf(const CurveKeys& keys) {
-  return StrCat(kFirstLine, keys.public_key, "\n", keys.secret_key, "\n");
-}
 
 bool IsKey(const std::string& key) {
   std::array<uint8_t, 32> bytes;
@@ -35,7 +32,7 @@ absl::StatusOr<CurveKeys> ParseKeys(const std::string& path, const std::string& 
     keys.secret_key = text.substr(kFirstLine.size() + kKeySize + 1, kKeySize);
   }
   std::array<char, kKeySize + 1> derived{};
-  if (!IsKey(keys.public_key) || !IsKey(keys.secret_key) || TextOf(keys) != text ||
+  if (!IsKey(keys.public_key) || !IsKey(keys.secret_key) || KeyFileText(keys) != text ||
       zmq_curve_public(derived.data(), keys.secret_key.c_str()) != 0 ||
       keys.public_key != derived.data()) {
     return DataError(path,
@@ -63,6 +60,10 @@ absl::Status WriteNewKeyFile(const std::string& path, const std::string& text) {
 
 }  // namespace
 
+std::string KeyFileText(const CurveKeys& keys) {
+  return StrCat(kFirstLine, keys.public_key, "\n", keys.secret_key, "\n");
+}
+
 absl::StatusOr<CurveKeys> NewCurveKeys() {
   std::array<char, kKeySize + 1> public_key{}, secret_key{};
   if (zmq_curve_keypair(public_key.data(), secret_key.data()) != 0) {
@@ -84,7 +85,7 @@ absl::StatusOr<CurveKeys> ReadCurveKeys(const std::string& path) {
 absl::StatusOr<CurveKeys> ReadOrMakeCurveKeys(const std::string& path) {
   if (!PathExists(path)) {
     MIXREC_ASSIGN_OR_RETURN(const CurveKeys keys, NewCurveKeys());
-    MIXREC_RETURN_IF_ERROR(WriteNewKeyFile(path, TextOf(keys)));
+    MIXREC_RETURN_IF_ERROR(WriteNewKeyFile(path, KeyFileText(keys)));
   }
   return ReadCurveKeys(path);  // whoever's file it is
 }

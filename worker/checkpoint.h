@@ -34,7 +34,8 @@ struct LoadedModel {
 };
 // Checks that the data set has the checkpoint's items in its order and that the backbone is its
 // own; DataError with both hashes otherwise. Keeps a reference to the backbone. With servers, their
-// tables are filled; `scratch` names a folder that they see too, which is made and removed.
+// tables are filled; `scratch` names a folder that they see too, which is made and removed. Where
+// it is empty, another rank has filled them.
 absl::StatusOr<LoadedModel> LoadModel(const std::string& checkpoint,
                                       const model::Backbone& backbone, const data::Dataset& dataset,
                                       const Placement& placement = {},

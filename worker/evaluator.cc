@@ -1,5 +1,6 @@
 #include "worker/evaluator.h"
 
+#include <algorithm>
 #include <chrono>
 #include <numeric>
 
@@ -50,6 +51,17 @@ absl::Status RankBatch(const data::Dataset& dataset, absl::Span<const int32_t> i
   return absl::OkStatus();
 }
 
+// What each rank of a group has found, on all of them. The sums of the metrics are then taken as by
+// one process.
+absl::Status GatherRanks(const absl::Status& mine, EvaluationResult* result) {
+  collective::Group* const group = result->options.group;
+  if (group == nullptr) return mine;
+  const std::string what = StrCat("the ", SplitName(result->options.split), " ranks of all users");
+  MIXREC_RETURN_IF_ERROR(collective::Agree(group, mine, what));
+  const auto users = static_cast<int64_t>(result->ranks.size());
+  return group->AllReduce(at::from_blob(result->ranks.data(), {users}, at::kLong), what);
+}
+
 }  // namespace
 
 const char* SplitName(data::Split split) {
@@ -75,17 +87,21 @@ absl::StatusOr<EvaluationResult> Evaluate(const data::Dataset& dataset,
   progress_options.name = StrCat("evaluate ", SplitName(options.split));
   progress_options.total = static_cast<int64_t>(queries.size());
   progress_options.silent_when_short = true;
-  if (!options.progress) progress_options.write = [](std::string_view) {};
+  const int ranks = options.group == nullptr ? 1 : options.group->size();
+  const int rank = options.group == nullptr ? 0 : options.group->rank();
+  if (!options.progress || rank > 0) progress_options.write = [](std::string_view) {};
   Progress progress(progress_options);
   int64_t done = 0;
   const auto consume = [&](absl::Span<const int32_t> indices, const at::Tensor& states) {
     const absl::Status status = RankBatch(dataset, indices, states, state, &result);
     done += static_cast<int64_t>(indices.size());
-    progress.Update(done, "users");
+    progress.Update(std::min(done * ranks, progress_options.total), "users");
     return status;
   };
-  MIXREC_RETURN_IF_ERROR(RunQueries(catalogue, queries,
-                                    {options.max_items, options.max_batch_tokens}, state, consume));
+  const absl::Status mine =
+      RunQueries(catalogue, queries, {options.max_items, options.max_batch_tokens, rank, ranks},
+                 state, consume);
+  MIXREC_RETURN_IF_ERROR(GatherRanks(mine, &result));
   progress.Finish();
   for (const int64_t rank : result.ranks) result.sums.Add(rank);
   const auto elapsed = std::chrono::steady_clock::now() - start;

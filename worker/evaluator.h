@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "collective/group.h"
 #include "common/status.h"
 #include "data/catalogue.h"
 #include "data/dataset.h"
@@ -20,10 +21,11 @@ struct EvaluationOptions {
   // Leaves the items of the user's input history (all of it, not only the part that is read) out
   // of the ranking, but never the target. Off as in the paper.
   bool mask_seen = false;
-  int max_items = 50;            // inputs read, the last ones
-  int64_t max_batch_tokens = 0;  // stream rows of a batch; 0: chosen by the device
-  std::vector<int32_t> users;    // empty: all users of the data set
-  bool progress = true;          // a progress line on stderr
+  int max_items = 50;                  // inputs read, the last ones
+  int64_t max_batch_tokens = 0;        // stream rows of a batch; 0: chosen by the device
+  std::vector<int32_t> users;          // empty: all users of the data set
+  bool progress = true;                // a progress line on stderr, of rank 0
+  collective::Group* group = nullptr;  // ranks that share the users and all get all ranks
 };
 
 struct EvaluationResult {
@@ -35,7 +37,8 @@ struct EvaluationResult {
   double seconds = 0;
 };
 
-// StoppedError when a stop is requested on the way, FailureError when scores are not finite.
+// StoppedError when a stop is requested on the way, FailureError when scores are not finite; of a
+// group, all ranks return the same.
 absl::StatusOr<EvaluationResult> Evaluate(const data::Dataset& dataset,
                                           const data::Catalogue& catalogue,
                                           const EvaluationOptions& options, ModelState* state);

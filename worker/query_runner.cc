@@ -107,6 +107,17 @@ absl::StatusOr<at::Tensor> Forward(const BatchPacker::Packed& packed, ModelState
   return state->network().Forward(stream, rows, /*training=*/false);
 }
 
+// The batches of one rank. Neighbours in the plan are of one length: all ranks have as much to do.
+std::vector<std::vector<int32_t>> PartOf(std::vector<std::vector<int32_t>> plan,
+                                         const QueryRunnerOptions& options) {
+  std::vector<std::vector<int32_t>> part;
+  for (auto k = static_cast<size_t>(options.rank); k < plan.size();
+       k += static_cast<size_t>(options.ranks)) {
+    part.push_back(std::move(plan[k]));
+  }
+  return part;
+}
+
 }  // namespace
 
 absl::Status RunQueries(
@@ -125,7 +136,7 @@ absl::Status RunQueries(
 
   const Folding folding(&state->network());
   BatchPacker packer(catalogue, queries, batch_options,
-                     data::PlanBatchesByTokens(lengths, max_tokens), *state);
+                     PartOf(data::PlanBatchesByTokens(lengths, max_tokens), options), *state);
   while (const auto packed = packer.Next()) {
     if (StopRequested()) return StoppedError("stopped on request");
     MIXREC_ASSIGN_OR_RETURN(const at::Tensor states, Forward(*packed, state));

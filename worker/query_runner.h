@@ -17,11 +17,13 @@ namespace mixrec::worker {
 struct QueryRunnerOptions {
   int max_items = 50;
   int64_t max_batch_tokens = 0;  // 0: chosen by the device
+  int rank = 0, ranks = 1;       // of the batches, every `ranks`-th from the rank-th
 };
 
 // Calls consume(indices into `queries`, their last [SEQ] states [N, D]) batch after batch, each
-// query once; N is small enough for [N, items] scores. Ends at the first failure. StoppedError when
-// a stop is requested between two batches, FailureError when a state is not finite.
+// query once (of this rank's batches); N is small enough for [N, items] scores. Ends at the first
+// failure. StoppedError when a stop is requested between two batches, FailureError when a state is
+// not finite.
 absl::Status RunQueries(
     const data::Catalogue& catalogue, const std::vector<data::EvaluationQuery>& queries,
     const QueryRunnerOptions& options, ModelState* state,

@@ -17,15 +17,34 @@ ItemLists Histories(const std::vector<RecommendationQuery>& queries,
   return lists;
 }
 
-std::vector<Recommendation> OneList(const RankedItems& ranked, int64_t row) {
-  const auto items = ranked.items.accessor<int32_t, 2>();
-  const auto scores = ranked.scores.accessor<float, 2>();
-  std::vector<Recommendation> list;
-  for (int64_t k = 0; k < items.size(1); ++k) {
-    if (items[row][k] < 0) break;  // all others are in the history
-    list.push_back({items[row][k], scores[row][k]});
+// The answers to all queries [Q, k], as a group adds them up: zeros where another rank answers.
+struct Answers {
+  Answers(int64_t queries, int64_t k)
+      : items(at::zeros({queries, k}, at::kInt)), scores(at::zeros({queries, k}, at::kFloat)) {}
+  at::Tensor items;   // index + 1; 0: no item is left
+  at::Tensor scores;  // logits
+
+  void Put(int64_t query, const RankedItems& ranked, int64_t row) {
+    const at::Tensor found = ranked.items[row];
+    items[query].narrow(0, 0, found.size(0)).copy_(found + 1);
+    scores[query].narrow(0, 0, found.size(0)).copy_(ranked.scores[row].where(found >= 0, 0));
   }
-  return list;
+  std::vector<Recommendation> List(int64_t query) const {
+    const auto item = items.accessor<int32_t, 2>()[query];
+    const auto score = scores.accessor<float, 2>()[query];
+    std::vector<Recommendation> list;
+    for (int64_t k = 0; k < items.size(1) && item[k] > 0; ++k) {
+      list.push_back({item[k] - 1, score[k]});
+    }
+    return list;
+  }
+};
+
+absl::Status Gather(collective::Group* group, const absl::Status& mine, Answers* answers) {
+  if (group == nullptr) return mine;
+  MIXREC_RETURN_IF_ERROR(collective::Agree(group, mine, "the recommendations"));
+  MIXREC_RETURN_IF_ERROR(group->AllReduce(answers->items, "the recommendations"));
+  return group->AllReduce(answers->scores, "the recommendations");
 }
 
 }  // namespace
@@ -42,19 +61,28 @@ absl::StatusOr<std::vector<std::vector<Recommendation>>> Recommend(
     sequences.push_back(
         {query.user, absl::MakeConstSpan(query.history).subspan(query.history.size() - count)});
   }
-  std::vector<std::vector<Recommendation>> lists(queries.size());
+  Answers answers(static_cast<int64_t>(queries.size()), options.k);
   const auto consume = [&](absl::Span<const int32_t> indices,
                            const at::Tensor& states) -> absl::Status {
     const ItemLists hidden = options.keep_seen ? ItemLists() : Histories(queries, indices);
     MIXREC_ASSIGN_OR_RETURN(const RankedItems ranked,
                             state->projection().TopK(state->step(), states, options.k, hidden));
     for (size_t row = 0; row < indices.size(); ++row) {
-      lists[static_cast<size_t>(indices[row])] = OneList(ranked, static_cast<int64_t>(row));
+      answers.Put(indices[row], ranked, static_cast<int64_t>(row));
     }
     return absl::OkStatus();
   };
-  MIXREC_RETURN_IF_ERROR(RunQueries(catalogue, sequences,
-                                    {options.max_items, options.max_batch_tokens}, state, consume));
+  QueryRunnerOptions running{options.max_items, options.max_batch_tokens};
+  if (options.group != nullptr) {
+    running.rank = options.group->rank();
+    running.ranks = options.group->size();
+  }
+  const absl::Status mine = RunQueries(catalogue, sequences, running, state, consume);
+  MIXREC_RETURN_IF_ERROR(Gather(options.group, mine, &answers));
+  std::vector<std::vector<Recommendation>> lists;
+  for (size_t query = 0; query < queries.size(); ++query) {
+    lists.push_back(answers.List(static_cast<int64_t>(query)));
+  }
   return lists;
 }
 

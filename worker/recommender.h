@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "collective/group.h"
 #include "common/status.h"
 #include "data/catalogue.h"
 #include "data/dataset.h"
@@ -34,10 +35,11 @@ absl::StatusOr<std::vector<RecommendationQuery>> ReadHistories(const data::Datas
                                                                const std::string& path);
 
 struct RecommendationOptions {
-  int k = 10;                    // fewer when the catalogue has fewer
-  bool keep_seen = false;        // recommend items of the history too
-  int max_items = 50;            // of the history, the last ones are read
-  int64_t max_batch_tokens = 0;  // stream rows of a batch; 0: chosen by the device
+  int k = 10;                          // fewer when the catalogue has fewer
+  bool keep_seen = false;              // recommend items of the history too
+  int max_items = 50;                  // of the history, the last ones are read
+  int64_t max_batch_tokens = 0;        // stream rows of a batch; 0: chosen by the device
+  collective::Group* group = nullptr;  // ranks that share the queries and all get all answers
 };
 
 struct Recommendation {

@@ -210,6 +210,7 @@ absl::StatusOr<EvaluationResult> TrainingRun::Validate() {
   evaluation.max_batch_tokens = options_.evaluation_batch_tokens;
   evaluation.users = options_.validation_users;
   evaluation.progress = options_.progress;
+  evaluation.group = inputs_.group;
   MIXREC_RETURN_IF_ERROR(state_.Settle());
   return Evaluate(*inputs_.dataset, *inputs_.catalogue, evaluation, &state_);
 }

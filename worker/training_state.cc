@@ -226,8 +226,10 @@ absl::StatusOr<LoadedModel> LoadModel(const std::string& checkpoint,
                                              /*with_optimizer=*/false));
   if (placement.session != nullptr) {
     MIXREC_RETURN_IF_ERROR(loaded.state->CreateTables(/*seed=*/0));
-    MIXREC_RETURN_IF_ERROR(
-        SendCheckpointTables(checkpoint, record.position.step, *loaded.state, scratch));
+    if (!scratch.empty()) {
+      MIXREC_RETURN_IF_ERROR(
+          SendCheckpointTables(checkpoint, record.position.step, *loaded.state, scratch));
+    }
     loaded.state->set_step(record.position.step);
   }
   loaded.state->Refresh();

@@ -1,0 +1,259 @@
+#include "launch/ranks.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <set>
+#include <sstream>
+#include <thread>
+
+#include "absl/strings/match.h"
+#include "collective/device_group.h"
+#include "common/file.h"
+#include "common/log.h"
+#include "launch/build_info.h"
+#include "launch/flag_line.h"
+#include "launch/flags.h"
+#include "launch/flags_ranks.h"
+#include "launch/launcher.h"
+#include "launch/logging.h"
+#include "launch/options.h"
+
+namespace mixrec::launch {
+namespace {
+
+using collective::Member;
+
+constexpr char kServers[] = "ps";
+// Of what all ranks do alike before the first step, and of its end.
+constexpr double kLoadingSeconds = 1800;
+// The leader's failure is said, and its code counts, before the others end.
+constexpr double kLastWordsSeconds = 2;
+constexpr double kLastEndSeconds = 10;
+constexpr auto kNewsTravels = std::chrono::milliseconds(500);
+
+std::string Fingerprint(const Invocation& invocation) {
+  std::string text = StrCat(VersionLine(), "\n", invocation.verb->name);
+  for (const auto& [name, value] : invocation.values) text += StrCat("\n", name, "=", value);
+  return ContentHash(text);
+}
+
+std::string VisibleGpus() {
+  const char* value = std::getenv("CUDA_VISIBLE_DEVICES");
+  return value == nullptr ? "" : value;
+}
+
+int ThreadsOf(int processes) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  const int all = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  const int mine = ::sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : all;
+  return mine < ::sysconf(_SC_NPROCESSORS_ONLN) ? mine : std::max(1, mine / processes);
+}
+
+// Whether a failure says that this member is missing.
+bool IsMissing(const Member& member, const std::string& failure) {
+  const std::string name = collective::Describe(member);
+  return absl::StartsWith(failure, name + " has died") ||
+         absl::StartsWith(failure, name + " did not ");
+}
+
+void Say(const absl::Status& failure, const Invocation& invocation) {
+  *invocation.err << "mixrec " << invocation.verb->name << ": " << StatusText(failure) << std::endl;
+}
+
+// Ends the process with MPI left as it is: nobody may wait for it.
+[[noreturn]] void Leave(int code) {
+  FlushLog();
+  TellLauncher(code);
+  ::_exit(code);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Ranks>> Ranks::Meet(const Invocation& invocation) {
+  auto ranks = std::make_unique<Ranks>();
+  MIXREC_ASSIGN_OR_RETURN(
+      ranks->world_, collective::MpiWorld::Join(
+                         {invocation.verb->name, Fingerprint(invocation), FLAGS_rank_deadline}));
+  ranks->TakePartOfHost(invocation);
+  return ranks;
+}
+
+// Threads: the cores that the launcher bound this process to, or its part of all. A GPU: that of
+// its number among the ranks here, before CUDA starts. Servers spread over all of them themselves.
+void Ranks::TakePartOfHost(const Invocation& invocation) const {
+  if (FLAGS_threads == 0) SetFlags({{"threads", StrCat(ThreadsOf(neighbours()))}});
+  if (invocation.verb->name == kServers) return;
+  std::vector<std::string> gpus = SplitList(VisibleGpus());
+  const auto number = static_cast<size_t>(local_rank());
+  if (gpus.size() == 1) return;  // the launcher has chosen
+  const std::string mine = gpus.empty()           ? StrCat(number)
+                           : number < gpus.size() ? gpus[number]
+                                                  : "-1";
+  ::setenv("CUDA_VISIBLE_DEVICES", mine.c_str(), 1);
+}
+
+absl::StatusOr<collective::Group*> Ranks::GroupOn(at::Device device) {
+  if (group() == nullptr) return nullptr;
+  const std::string mine = device.is_cuda() ? "a GPU" : "the CPU";
+  MIXREC_ASSIGN_OR_RETURN(const std::vector<std::string> all,
+                          collective::GatherTexts(group(), mine, "the choice of devices"));
+  for (size_t rank = 0; rank < all.size(); ++rank) {
+    if (all[rank] == all[0]) continue;
+    return collective::Agree(
+        group(),
+        UsageError(collective::Describe(group()->members()[rank]), " computes on ", all[rank],
+                   " and ", collective::Describe(group()->members()[0]), " on ", all[0],
+                   "; start as many ranks a host as it has GPUs, or give --device=cpu"),
+        "the choice of devices");
+  }
+  if (!device.is_cuda()) return group();
+  MIXREC_ASSIGN_OR_RETURN(device_group_, collective::MakeDeviceGroup(world_.get(), device));
+  return device_group_.get();
+}
+
+bool Ranks::has_other_roles() const {
+  if (world_ == nullptr) return false;
+  return std::set<std::string>(world_->roles().begin(), world_->roles().end()).size() > 1;
+}
+
+bool Ranks::spans_hosts() const {
+  if (world_ == nullptr) return false;
+  const std::vector<Member>& members = world_->world()->members();
+  return std::any_of(members.begin(), members.end(),
+                     [&](const Member& member) { return member.host != members.front().host; });
+}
+
+int Ranks::neighbours() const {
+  if (world_ == nullptr) return 1;
+  const std::vector<Member>& members = world_->world()->members();
+  return static_cast<int>(std::count_if(members.begin(), members.end(), [&](const Member& member) {
+    return member.host == world_->world()->self().host;
+  }));
+}
+
+absl::Status Ranks::Agree(const absl::Status& mine, const std::string& what) const {
+  if (group() == nullptr) return mine;
+  const collective::Patience patience(group(), std::max(kLoadingSeconds, FLAGS_rank_deadline));
+  return collective::Agree(group(), mine, what);
+}
+
+absl::Status Ranks::Share(const std::string& what, std::string* text) const {
+  if (group() == nullptr) return absl::OkStatus();
+  return collective::BroadcastText(group(), 0, what, text);
+}
+
+absl::Status Ranks::ShareServers(ServersWay* way) {
+  const int leader = world_->LeaderOf(kServers);
+  const std::string what = "the servers' address";
+  MIXREC_RETURN_IF_ERROR(collective::BroadcastText(world_->world(), leader, what, &way->address));
+  MIXREC_RETURN_IF_ERROR(collective::BroadcastText(world_->world(), leader, what, &way->key));
+  return KeepKey(way->key);
+}
+
+absl::Status Ranks::KeepKey(const std::string& text) {
+  if (text.empty() || key_ != nullptr) return absl::OkStatus();
+  MIXREC_ASSIGN_OR_RETURN(key_, MemoryFile::Make(text));
+  return absl::OkStatus();
+}
+
+absl::Status Ranks::TakeServers(const Invocation& invocation) {
+  if (invocation.verb->name == kServers || world_->LeaderOf(kServers) < 0) return absl::OkStatus();
+  if (!invocation.table->Takes(invocation.verb->name, "ps")) {
+    return UsageError("`mixrec ", invocation.verb->name, "` has no use for parameter servers; ",
+                      "leave `mixrec ps` out");
+  }
+  if (!FLAGS_ps.empty()) {
+    return UsageError("--ps=", FLAGS_ps, " beside a `mixrec ps` of the same mpirun; one of them");
+  }
+  ServersWay way;
+  MIXREC_RETURN_IF_ERROR(ShareServers(&way));
+  SetFlags({{"ps", way.address}, {"ps_key_file", key_file()}});
+  return absl::OkStatus();
+}
+
+bool Ranks::SpeaksFor(const absl::Status& failure) const {
+  const std::string text = StatusText(failure);
+  const std::vector<Member>& members = world_->world()->members();
+  int numbers[2] = {0, 0};  // ranks among the servers and among the others
+  int speaker[2] = {-1, -1};
+  for (size_t rank = 0; rank < members.size(); ++rank) {
+    const bool serves = world_->roles()[rank] == kServers;
+    Member as_named = members[rank];
+    as_named.rank = numbers[serves ? 1 : 0]++;
+    if (speaker[serves ? 1 : 0] < 0 && !IsMissing(members[rank], text) &&
+        !IsMissing(as_named, text)) {
+      speaker[serves ? 1 : 0] = static_cast<int>(rank);
+    }
+  }
+  return world_->world()->rank() == (speaker[0] >= 0 ? speaker[0] : speaker[1]);
+}
+
+void Ranks::Fail(const absl::Status& failure, const Invocation& invocation) {
+  if (SpeaksFor(failure)) {
+    Say(failure, invocation);
+  } else {
+    world_->waits_for_others()(kLastWordsSeconds);
+  }
+  invocation.out->flush();
+  world_.reset();  // the others are told
+  Leave(ExitCodeOf(failure));
+}
+
+absl::Status Ranks::End(const absl::Status& status, const Invocation& invocation) {
+  const bool alike = status.ok() || collective::IsAgreed(status) || absl::IsCancelled(status);
+  if (!alike && world_->failure().ok()) world_->world()->Abort(status);
+  const absl::Status failure = alike ? world_->SayGoodbye() : world_->failure();
+  if (!failure.ok()) Fail(alike || status.ok() ? failure : status, invocation);
+  const bool speaks = SpeaksFor(absl::OkStatus());
+  const bool waits = spans_hosts();
+  const auto wait_for_others = world_->waits_for_others();
+  device_group_.reset();
+  world_.reset();
+  if (!speaks) return absl::OkStatus();
+  TellLauncher(ExitCodeOf(status));
+  // mpirun ends the others when one ends with another code than 0: they go first.
+  wait_for_others(kLastEndSeconds);
+  if (waits) std::this_thread::sleep_for(kNewsTravels);
+  return status;
+}
+
+absl::Status RunAmongRanks(const Invocation& invocation, const RankCommand& command) {
+  MIXREC_ASSIGN_OR_RETURN(const bool launched, collective::MpiWorld::IsLaunched());
+  Ranks alone;
+  if (!launched) return command(invocation, &alone);
+  absl::StatusOr<std::unique_ptr<Ranks>> ranks = Ranks::Meet(invocation);
+  std::ostringstream unheard;
+  if (!ranks.ok()) {
+    IsFirstOfCommand() ? Say(ranks.status(), invocation) : std::this_thread::sleep_for(kNewsTravels);
+    Leave(ExitCodeOf(ranks.status()));
+  }
+  Invocation silent = invocation;
+  const bool serves_others = invocation.verb->name == kServers && (*ranks)->has_other_roles();
+  if (!(*ranks)->leads() || serves_others) {
+    silent.out = silent.err = &unheard;
+    if (!(*ranks)->leads()) SetTerminalLogLevel("error");
+  }
+  const absl::Status status = RunGuarded([&]() -> absl::Status {
+    MIXREC_RETURN_IF_ERROR((*ranks)->TakeServers(invocation));
+    return command(silent, ranks->get());
+  });
+  return (*ranks)->End(status, invocation);
+}
+
+Command OneProcess(const Command& command) {
+  return [command](const Invocation& invocation) -> absl::Status {
+    if (ProcessesOfLauncher() > 1) {
+      return UsageError("`mixrec ", invocation.verb->name, "` is one process; mpirun started ",
+                        ProcessesOfLauncher());
+    }
+    ForgetLauncher();
+    return command(invocation);
+  };
+}
+
+}  // namespace mixrec::launch
