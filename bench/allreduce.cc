@@ -12,7 +12,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Sum = std::function<absl::Status()>;
 
-constexpr int64_t kSmallest = int64_t{4} << 10, kLargest = int64_t{64} << 20, kFactor = 16;
+constexpr int64_t kSizes[] = {int64_t{4} << 10, int64_t{64} << 10, int64_t{1} << 20,
+                              int64_t{16} << 20, int64_t{64} << 20};
 constexpr int kWarmUps = 2, kFewest = 5, kMost = 2000;
 
 double Since(Clock::time_point start) {
@@ -66,7 +67,7 @@ class Measurement {
 
 absl::Status PrintAllreduceBench(const AllreduceBenchOptions& options, std::ostream& out) {
   collective::Group* const group = options.group;
-  for (int64_t bytes = kSmallest; bytes <= kLargest; bytes *= kFactor) {
+  for (const int64_t bytes : kSizes) {
     // Zeros: the sums of sums would grow without end.
     const at::Tensor here = at::zeros({bytes / 4}, at::kFloat);
     const at::Tensor there = here.to(options.device, /*non_blocking=*/false, /*copy=*/true);

@@ -49,11 +49,11 @@ std::string ProgramHelp(const std::vector<Verb>& verbs) {
       "experts, and a Bayesian search for their architecture.\n\nUsage: mixrec COMMAND "
       "--flag=value ... [--flagfile=FILE]\n\nCommands:\n";
   for (const Verb& verb : verbs) {
-    text += StrCat("  ", absl::StrFormat("%-12s", verb.name), Wrap(verb.summary, 14, 14), "\n");
+    text += StrCat("  ", absl::StrFormat("%-16s", verb.name), Wrap(verb.summary, 18, 18), "\n");
   }
   text +=
-      "  help        this text, or `mixrec help COMMAND` for a command and its flags\n"
-      "  version     version and build of this program\n\n"
+      "  help            this text, or `mixrec help COMMAND` for a command and its flags\n"
+      "  version         version and build of this program\n\n"
       "Exit codes: 0 done, 2 usage, 3 data, 4 memory, 75 stopped with a checkpoint (run the "
       "same\ncommand again), anything else a failure.\n";
   return text;

@@ -20,11 +20,18 @@ fail() {
   exit 2
 }
 
+# Prints a command that is about to be run, or, of a rehearsal, would be: then it is the result.
+show() {
+  printf '%q ' "$@" >&3
+  printf '\n' >&3
+}
+
 # Sets `program`, `mpirun`, `servers` and `server_flags` from the variables. `dry_run`, 0 or 1, is the
 # caller's.
 # shellcheck disable=SC2154
 read_mpi_variables() {
   local root preset
+  if ((dry_run)); then exec 3>&1; else exec 3>&2; fi
   root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
   program=${MIXREC_PROGRAM:-}
   for preset in cuda release; do
@@ -73,14 +80,8 @@ run_ranks() {
   local words=("${mpirun[@]}" "${options[@]}")
   ((servers == 0)) || words+=(-n "$servers" "$program" ps "${server_flags[@]}" :)
   words+=(-n "$ranks" "$program" "$@")
-  if ((dry_run)); then
-    printf '%q ' "${words[@]}"
-    printf '\n'
-    return
-  fi
-  printf '%q ' "${words[@]}" >&2
-  printf '\n' >&2
-  await_mpirun "$folder" "${words[@]}"
+  show "${words[@]}"
+  ((dry_run)) || await_mpirun "$folder" "${words[@]}"
 }
 
 # await_mpirun FOLDER MPIRUN WORD...: starts mpirun and hands a request to stop on to it as SIGUSR1,

@@ -229,7 +229,11 @@ absl::Status RunAmongRanks(const Invocation& invocation, const RankCommand& comm
   absl::StatusOr<std::unique_ptr<Ranks>> ranks = Ranks::Meet(invocation);
   std::ostringstream unheard;
   if (!ranks.ok()) {
-    IsFirstOfCommand() ? Say(ranks.status(), invocation) : std::this_thread::sleep_for(kNewsTravels);
+    if (IsFirstOfCommand()) {
+      Say(ranks.status(), invocation);
+    } else {
+      std::this_thread::sleep_for(kNewsTravels);
+    }
     Leave(ExitCodeOf(ranks.status()));
   }
   Invocation silent = invocation;

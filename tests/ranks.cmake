@@ -3,3 +3,10 @@ add_library(mixrec_ranks_fixture STATIC ranks_fixture.cc)
 target_link_libraries(mixrec_ranks_fixture PUBLIC mixrec_ps_processes mixrec_common mixrec_options GTest::gtest)
 
 mixrec_test(ranks_test ROOMS ranks_fixture LABELS ranks)
+mixrec_test(ranks_kill_test ROOMS ranks_fixture LABELS kill)
+
+# Two hosts as network namespaces; skipped where they are not permitted.
+add_test(NAME Hosts.TrainAndEvaluateOverTwoAndSurviveACutLink
+  COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/hosts/hosts_test.sh $<TARGET_FILE:mixrec>)
+set_tests_properties(Hosts.TrainAndEvaluateOverTwoAndSurviveACutLink PROPERTIES
+  SKIP_RETURN_CODE 77 TIMEOUT 600 LABELS ranks)

@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -110,6 +111,15 @@ bool WaitForStep(const std::string& run, int step, double seconds) {
     std::this_thread::sleep_for(kPoll);
   }
   return true;
+}
+
+std::vector<pid_t> ChildrenOf(pid_t parent) {
+  std::istringstream words(
+      ReadFile(StrCat("/proc/", parent, "/task/", parent, "/children")).value_or(""));
+  std::vector<pid_t> children;
+  for (pid_t child = 0; words >> child;) children.push_back(child);
+  std::sort(children.begin(), children.end());
+  return children;
 }
 
 std::vector<pid_t> ProcessesWith(const std::vector<std::string>& words) {

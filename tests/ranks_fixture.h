@@ -51,4 +51,7 @@ bool WaitForStep(const std::string& run, int step, double seconds = 60);
 // Processes of the program, in /proc, whose command lines have all these words.
 std::vector<pid_t> ProcessesWith(const std::vector<std::string>& words);
 
+// In the order of their starts.
+std::vector<pid_t> ChildrenOf(pid_t parent);
+
 }  // namespace mixrec
