@@ -55,7 +55,7 @@ absl::Status RankBatch(const data::Dataset& dataset, absl::Span<const int32_t> i
 // one process.
 absl::Status GatherRanks(const absl::Status& mine, EvaluationResult* result) {
   collective::Group* const group = result->options.group;
-  if (group == nullptr) return mine;
+  if (group == nullptr || collective::IsAgreed(mine)) return mine;
   const std::string what = StrCat("the ", SplitName(result->options.split), " ranks of all users");
   MIXREC_RETURN_IF_ERROR(collective::Agree(group, mine, what));
   const auto users = static_cast<int64_t>(result->ranks.size());
@@ -99,7 +99,7 @@ absl::StatusOr<EvaluationResult> Evaluate(const data::Dataset& dataset,
     return status;
   };
   const absl::Status mine =
-      RunQueries(catalogue, queries, {options.max_items, options.max_batch_tokens, rank, ranks},
+      RunQueries(catalogue, queries, {options.max_items, options.max_batch_tokens, options.group},
                  state, consume);
   MIXREC_RETURN_IF_ERROR(GatherRanks(mine, &result));
   progress.Finish();

@@ -109,14 +109,38 @@ absl::StatusOr<at::Tensor> Forward(const BatchPacker::Packed& packed, ModelState
 
 // The batches of one rank. Neighbours in the plan are of one length: all ranks have as much to do.
 std::vector<std::vector<int32_t>> PartOf(std::vector<std::vector<int32_t>> plan,
-                                         const QueryRunnerOptions& options) {
+                                         const collective::Group* group) {
+  if (group == nullptr) return plan;
   std::vector<std::vector<int32_t>> part;
-  for (auto k = static_cast<size_t>(options.rank); k < plan.size();
-       k += static_cast<size_t>(options.ranks)) {
+  for (auto k = static_cast<size_t>(group->rank()); k < plan.size();
+       k += static_cast<size_t>(group->size())) {
     part.push_back(std::move(plan[k]));
   }
   return part;
 }
+
+// Ranks wait for each other every so often, so that one that is stuck is noticed in time, and one
+// that is slow is not taken for it.
+class Pace {
+ public:
+  // Of `batches` in all.
+  Pace(collective::Group* group, size_t batches)
+      : group_(group),
+        common_(group == nullptr ? 0 : batches / static_cast<size_t>(group->size())) {}
+
+  absl::Status BeforeBatch() {
+    const size_t batch = batch_++;
+    if (batch >= common_ || batch % kBatches != 0) return absl::OkStatus();
+    return collective::Agree(group_, absl::OkStatus(), "the batches of an evaluation");
+  }
+
+ private:
+  static constexpr size_t kBatches = 8;
+
+  collective::Group* group_;
+  const size_t common_;  // batches that every rank has
+  size_t batch_ = 0;
+};
 
 }  // namespace
 
@@ -135,10 +159,13 @@ absl::Status RunQueries(
   const int64_t max_states = std::max<int64_t>(1, kScoreElements / state->items());
 
   const Folding folding(&state->network());
-  BatchPacker packer(catalogue, queries, batch_options,
-                     PartOf(data::PlanBatchesByTokens(lengths, max_tokens), options), *state);
+  std::vector<std::vector<int32_t>> plan = data::PlanBatchesByTokens(lengths, max_tokens);
+  Pace pace(options.group, plan.size());
+  BatchPacker packer(catalogue, queries, batch_options, PartOf(std::move(plan), options.group),
+                     *state);
   while (const auto packed = packer.Next()) {
     if (StopRequested()) return StoppedError("stopped on request");
+    MIXREC_RETURN_IF_ERROR(pace.BeforeBatch());
     MIXREC_ASSIGN_OR_RETURN(const at::Tensor states, Forward(*packed, state));
     const at::Tensor finite = states.isfinite().all();
     const auto chosen = absl::MakeConstSpan(*packed->chosen);

@@ -41,7 +41,7 @@ struct Answers {
 };
 
 absl::Status Gather(collective::Group* group, const absl::Status& mine, Answers* answers) {
-  if (group == nullptr) return mine;
+  if (group == nullptr || collective::IsAgreed(mine)) return mine;
   MIXREC_RETURN_IF_ERROR(collective::Agree(group, mine, "the recommendations"));
   MIXREC_RETURN_IF_ERROR(group->AllReduce(answers->items, "the recommendations"));
   return group->AllReduce(answers->scores, "the recommendations");
@@ -61,7 +61,8 @@ absl::StatusOr<std::vector<std::vector<Recommendation>>> Recommend(
     sequences.push_back(
         {query.user, absl::MakeConstSpan(query.history).subspan(query.history.size() - count)});
   }
-  Answers answers(static_cast<int64_t>(queries.size()), options.k);
+  Answers answers(static_cast<int64_t>(queries.size()),
+                  std::min<int64_t>(options.k, state->items()));
   const auto consume = [&](absl::Span<const int32_t> indices,
                            const at::Tensor& states) -> absl::Status {
     const ItemLists hidden = options.keep_seen ? ItemLists() : Histories(queries, indices);
@@ -72,12 +73,9 @@ absl::StatusOr<std::vector<std::vector<Recommendation>>> Recommend(
     }
     return absl::OkStatus();
   };
-  QueryRunnerOptions running{options.max_items, options.max_batch_tokens};
-  if (options.group != nullptr) {
-    running.rank = options.group->rank();
-    running.ranks = options.group->size();
-  }
-  const absl::Status mine = RunQueries(catalogue, sequences, running, state, consume);
+  const absl::Status mine =
+      RunQueries(catalogue, sequences, {options.max_items, options.max_batch_tokens, options.group},
+                 state, consume);
   MIXREC_RETURN_IF_ERROR(Gather(options.group, mine, &answers));
   std::vector<std::vector<Recommendation>> lists;
   for (size_t query = 0; query < queries.size(); ++query) {

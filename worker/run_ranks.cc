@@ -21,7 +21,10 @@ absl::Status RunRanks::Agree(const absl::Status& mine, const std::string& what) 
 
 absl::Status RunRanks::OnLeader(const std::string& what,
                                 const std::function<absl::Status()>& act) const {
-  return Agree(leads() ? act() : absl::OkStatus(), what);
+  if (!leads()) return Agree(absl::OkStatus(), what);
+  // It has done its part: who does not come now is stuck.
+  const absl::Status mine = act();
+  return group_ == nullptr ? mine : collective::Agree(group_, mine, what);
 }
 
 absl::Status RunRanks::Share(const std::string& what, std::string* text) const {
