@@ -51,7 +51,8 @@ void ForgetLauncher() {
 void TellLauncher(int code) {
   const std::string path = Environment("MIXREC_EXIT_FILE");
   if (path.empty()) return;
-  const absl::Status status = WriteFileAtomic(path, StrCat(code, "\n"));
+  const absl::Status status =
+      WriteFileAtomic(path + (IsFirstOfCommand() ? "" : ".other"), StrCat(code, "\n"));
   if (!status.ok()) LOG(WARNING) << "the launcher is not told: " << status.message();
 }
 

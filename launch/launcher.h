@@ -14,7 +14,8 @@ int ProcessesOfLauncher();
 void ForgetLauncher();
 
 // Writes an exit code into the file that launch/mpi.sh named, if it did: mpirun's own code says how
-// it ended its processes, which is not always how the command ended.
+// it ended its processes, which is not always how the command ended. Another rank than the first
+// writes it beside, as FILE.other, for when the first cannot.
 void TellLauncher(int code);
 
 }  // namespace mixrec::launch

@@ -86,7 +86,7 @@ run_ranks() {
 
 # await_mpirun FOLDER MPIRUN WORD...: starts mpirun and hands a request to stop on to it as SIGUSR1,
 # which it passes to its ranks. Returns the exit code that a rank writes into FOLDER, which all hosts
-# see: mpirun would take a rank's code other than 0 for a reason to kill the others, and to wait
+# see (its first, or, where that could not, another): mpirun would take a rank's code other than 0 for a reason to kill the others, and to wait
 # odls_base_sigkill_timeout for it, though they have ended.
 await_mpirun() {
   local folder=$1 child='' code=0 told='' file stopping=0 since=-1
@@ -110,8 +110,11 @@ await_mpirun() {
   done
   wait "$child" 2> /dev/null || code=$?
   trap - INT TERM USR1 HUP
-  [[ ! -s $file ]] || told=$(< "$file")
-  rm -f "$file"
+  for told in "$file" "$file.other"; do
+    [[ ! -s $told ]] || break
+  done
+  told=$(cat "$told" 2> /dev/null || true)
+  rm -f "$file" "$file.other"
   if [[ -n $told ]]; then return "$told"; fi
   # Told to stop before it could listen: nothing is lost.
   if ((stopping)) && [[ $code == 0 || $code == $((128 + 10)) ]]; then return 75; fi
