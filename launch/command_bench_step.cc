@@ -10,6 +10,7 @@
 #include "launch/commands.h"
 #include "launch/flags.h"
 #include "launch/options.h"
+#include "launch/ranks.h"
 
 namespace mixrec::launch {
 namespace {
@@ -50,7 +51,7 @@ namespace {
 
 // Runs a benchmark on every shape wanted; one JSON line each.
 absl::Status BenchShapes(
-    const Invocation& invocation,
+    const Invocation& invocation, Ranks* ranks,
     const std::function<absl::StatusOr<nlohmann::json>(const data::Dataset&, const data::Catalogue&,
                                                        const bench::StepBenchOptions&)>& run) {
   MIXREC_ASSIGN_OR_RETURN(const Compute compute, SetUpCompute());
@@ -60,6 +61,7 @@ absl::Status BenchShapes(
   options.batch = FLAGS_batch;
   options.seconds = FLAGS_seconds;
   options.device = compute.device;
+  MIXREC_ASSIGN_OR_RETURN(options.group, ranks->GroupOn(compute.device));
   options.dtype = compute.dtype;
   options.seed = static_cast<uint64_t>(FLAGS_seed);
   options.profile = FLAGS_profile;
@@ -77,16 +79,23 @@ absl::Status BenchShapes(
 }  // namespace
 
 absl::Status RunBenchStep(const Invocation& invocation) {
-  return BenchShapes(invocation, [](const data::Dataset& dataset, const data::Catalogue& catalogue,
-                                    const bench::StepBenchOptions& options) {
-    if (FLAGS_candidates == 1) return bench::RunStepBench(dataset, catalogue, options);
-    return bench::RunCandidatesBench(dataset, catalogue, options,
-                                     static_cast<int>(FLAGS_candidates));
+  if (FLAGS_candidates > 1) {
+    Ranks alone;
+    return BenchShapes(invocation, &alone,
+                       [](const data::Dataset& dataset, const data::Catalogue& catalogue,
+                          const bench::StepBenchOptions& options) {
+                         return bench::RunCandidatesBench(dataset, catalogue, options,
+                                                          static_cast<int>(FLAGS_candidates));
+                       });
+  }
+  return RunAmongRanks(invocation, [](const Invocation& mine, Ranks* ranks) {
+    return BenchShapes(mine, ranks, bench::RunStepBench);
   });
 }
 
 absl::Status RunBenchScore(const Invocation& invocation) {
-  return BenchShapes(invocation, bench::RunScoreBench);
+  Ranks alone;
+  return BenchShapes(invocation, &alone, bench::RunScoreBench);
 }
 
 }  // namespace mixrec::launch

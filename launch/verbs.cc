@@ -319,6 +319,7 @@ Verb BenchStep() {
       {{"Step",
         {"shape", "data", "tokenizer", "batch", "n_cl", "seconds", "seed", "profile",
          "candidates"}},
+       RanksGroup(),
        MachineGroup()},
       {{"batch", "8"}}};
 }
