@@ -11,6 +11,7 @@ namespace {
 
 constexpr net::Time kAskInterval = 200 * net::kMillisecond;
 constexpr size_t kEnvelopeBytes = 512;
+constexpr uint64_t kRankBits = 12;  // with microseconds of the wall clock above them: 63 bits
 
 size_t BytesOf(const Body& body) {
   size_t bytes = kEnvelopeBytes;
@@ -24,6 +25,12 @@ size_t BytesOf(const Body& body) {
 }
 
 }  // namespace
+
+uint64_t IncarnationAt(int64_t microseconds, int rank) {
+  CHECK(microseconds >= 0 && rank >= 0);
+  const uint64_t low = static_cast<uint64_t>(rank) & ((uint64_t{1} << kRankBits) - 1);
+  return static_cast<uint64_t>(microseconds) << kRankBits | low;
+}
 
 void Caller::Call(int slot, Body body, size_t answer_bytes, std::string what, OnAnswer done) {
   CHECK(slot >= 0 && slot < shards());

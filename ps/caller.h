@@ -17,9 +17,14 @@
 
 namespace mixrec::ps {
 
+// The incarnation of a process that becomes `rank` at a time of the wall clock: larger than those
+// of the rank's earlier processes, and never another rank's, also when both start at the same
+// moment.
+uint64_t IncarnationAt(int64_t microseconds, int rank);
+
 struct CallerOptions {
   std::vector<std::string> servers;  // endpoints: authorities, or shards, which know the map too
-  uint64_t incarnation = 1;          // of this process; a later one of the same rank is larger
+  uint64_t incarnation = 1;          // of this process alone; a later one of the rank is larger
   net::Time retry = 2 * net::kSecond;
   net::Time deadline = 60 * net::kSecond;        // silence about a request after which it fails
   net::Time peer_deadline = 600 * net::kSecond;  // of one that the shard parks for other ranks

@@ -1,6 +1,7 @@
 #include "ps/client.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <utility>
 
@@ -47,6 +48,12 @@ net::Buffer RowsBuffer(const at::Tensor& gradients, const std::vector<int64_t>& 
   });
 }
 
+absl::StatusOr<net::Buffer> RowsOf(const Wire& answer, size_t count, size_t row_bytes) {
+  const auto* found = std::get_if<Rows>(&answer.body);
+  if (found != nullptr && found->rows.size() == count * row_bytes) return found->rows;
+  return FailureError("a shard answered a pull of ", count, " rows with something else");
+}
+
 }  // namespace
 
 Client::Client(const ClientOptions& options) : options_(options), caller_(options.caller) {}
@@ -61,7 +68,7 @@ void Client::Receive(const net::Peer&, const net::Message& message, net::Outbox*
     LOG(WARNING) << "dropped a message: " << wire.status().message();
   }
   if (connected() && when_connected_) std::exchange(when_connected_, nullptr)();
-  caller_.Send(out);
+  Tick(out);
 }
 
 void Client::WhenConnected(std::function<void()> call) {
@@ -101,9 +108,13 @@ const TableSpec& Client::SpecOf(const std::string& table) const {
 
 std::vector<Client::Share> Client::Split(const TableSpec& spec,
                                          const std::vector<int32_t>& ids) const {
-  std::vector<int64_t> last_bucket;
-  for (const ShardSlot& slot : map().slots) last_bucket.push_back(slot.buckets.last);
-  std::vector<Share> shares(last_bucket.size());
+  std::array<uint16_t, kBuckets> slot_of{};
+  for (size_t slot = 0; slot < map().slots.size(); ++slot) {
+    const BucketRange buckets = map().slots[slot].buckets;
+    std::fill(slot_of.begin() + buckets.first, slot_of.begin() + buckets.last,
+              static_cast<uint16_t>(slot));
+  }
+  std::vector<Share> shares(map().slots.size());
   for (Share& share : shares) {
     share.ids.reserve(ids.size() / shares.size() + 64);
     share.positions.reserve(ids.size() / shares.size() + 64);
@@ -112,8 +123,7 @@ std::vector<Client::Share> Client::Split(const TableSpec& spec,
     CHECK(ids[position] >= 0 && ids[position] < spec.rows)
         << "row " << ids[position] << " of table " << spec.name << " with " << spec.rows;
     const int64_t bucket = BucketOf(spec.partition, spec.rows, ids[position]);
-    const auto slot = std::upper_bound(last_bucket.begin(), last_bucket.end(), bucket);
-    Share& share = shares[static_cast<size_t>(slot - last_bucket.begin())];
+    Share& share = shares[slot_of[static_cast<size_t>(bucket)]];
     share.ids.push_back(ids[position]);
     share.positions.push_back(static_cast<int64_t>(position));
   }
@@ -138,6 +148,20 @@ void Client::CreateTable(const TableSpec& spec, Done done) {
             std::move(done));
 }
 
+// The one answer has all rows in order, and becomes the result without a copy.
+void Client::PullWhole(int slot, const ps::Pull& pull, const std::vector<int64_t>& sizes,
+                       const std::string& what, DoneRows done) {
+  const auto row_bytes = static_cast<size_t>(sizes[1]) * sizeof(float);
+  const auto count = static_cast<size_t>(sizes[0]);
+  caller_.Call(slot, pull, count * row_bytes, what,
+               [=, done = std::move(done)](const absl::StatusOr<Wire>& answer) {
+                 if (!answer.ok()) return done(answer.status());
+                 const absl::StatusOr<net::Buffer> rows = RowsOf(*answer, count, row_bytes);
+                 if (!rows.ok()) return done(rows.status());
+                 done(TensorOf(*rows, at::kFloat, sizes));
+               });
+}
+
 void Client::Pull(const std::string& table, int64_t step, std::vector<int32_t> ids, DoneRows done,
                   bool settled) {
   const TableSpec& spec = SpecOf(table);
@@ -146,14 +170,21 @@ void Client::Pull(const std::string& table, int64_t step, std::vector<int32_t> i
   auto shares = std::make_shared<std::vector<Share>>(Split(spec, ids));
   size_t pieces = 0;
   for (const Share& share : *shares) pieces += (share.ids.size() + piece - 1) / piece;
-  const at::Tensor rows = TensorOf(results_.Make(ids.size() * row_bytes, [](char*) {}), at::kFloat,
-                                   {static_cast<int64_t>(ids.size()), spec.width()});
-  if (pieces == 0) return done(rows);
+  const std::vector<int64_t> sizes{static_cast<int64_t>(ids.size()), spec.width()};
+  if (pieces == 0) return done(at::empty(sizes, at::kFloat));
+  const int64_t at_least = settled ? step : FirstStep(step);
+  const std::string what = StrCat("pull of table ", table, ", step ", step);
+  if (pieces == 1) {
+    const auto slot = std::find_if(shares->begin(), shares->end(),
+                                   [](const Share& share) { return !share.ids.empty(); });
+    const ps::Pull pull{KeyOf(table), step, at_least, IdsBuffer(ids, 0, ids.size())};
+    return PullWhole(static_cast<int>(slot - shares->begin()), pull, sizes, what, std::move(done));
+  }
+  const at::Tensor rows =
+      TensorOf(results_.Make(ids.size() * row_bytes, [](char*) {}), at::kFloat, sizes);
   auto gather = std::make_shared<Gather>(pieces, [rows, done](const absl::Status& status) {
     done(status.ok() ? absl::StatusOr<at::Tensor>(rows) : status);
   });
-  const int64_t at_least = settled ? step : FirstStep(step);
-  const std::string what = StrCat("pull of table ", table, ", step ", step);
   for (size_t slot = 0; slot < shares->size(); ++slot) {
     const Share& share = (*shares)[slot];
     for (size_t first = 0; first < share.ids.size(); first += piece) {
@@ -161,16 +192,13 @@ void Client::Pull(const std::string& table, int64_t step, std::vector<int32_t> i
       const auto place = [rows, shares, slot, first, count, row_bytes,
                           gather](const absl::StatusOr<Wire>& answer) {
         if (!answer.ok()) return gather->Add(answer.status());
-        const auto* found = std::get_if<Rows>(&answer->body);
-        if (found == nullptr || found->rows.size() != count * row_bytes) {
-          return gather->Add(
-              FailureError("a shard answered a pull of ", count, " rows with something else"));
-        }
+        const absl::StatusOr<net::Buffer> found = RowsOf(*answer, count, row_bytes);
+        if (!found.ok()) return gather->Add(found.status());
         char* to = static_cast<char*>(rows.data_ptr());
         ForEachRun((*shares)[slot].positions, first, count,
                    [&](size_t row, size_t run, int64_t position) {
                      std::memcpy(to + static_cast<size_t>(position) * row_bytes,
-                                 found->rows.data() + row * row_bytes, run * row_bytes);
+                                 found->data() + row * row_bytes, run * row_bytes);
                    });
         gather->Add(absl::OkStatus());
       };

@@ -88,6 +88,8 @@ class Client : public net::Actor {
   const TableSpec& SpecOf(const std::string& table) const;
   TableKey KeyOf(const std::string& table) const { return {options_.session.space, table}; }
   std::vector<Share> Split(const TableSpec& spec, const std::vector<int32_t>& ids) const;
+  void PullWhole(int slot, const ps::Pull& pull, const std::vector<int64_t>& sizes,
+                 const std::string& what, DoneRows done);
   void RankBlock(const ps::Rank& message, const StateBlock& block,
                  std::shared_ptr<std::vector<int64_t>> ranks, Done done);
   void Broadcast(const Body& body, const std::string& what, Done done);

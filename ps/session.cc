@@ -17,11 +17,9 @@ namespace {
 
 net::Time Micros(double seconds) { return static_cast<net::Time>(seconds * net::kSecond); }
 
-// Of this process; a later one's is larger.
-uint64_t NewIncarnation() {
+uint64_t NewIncarnation(int rank) {
   const auto since = std::chrono::system_clock::now().time_since_epoch();
-  return static_cast<uint64_t>(
-      std::chrono::duration_cast<std::chrono::microseconds>(since).count());
+  return IncarnationAt(std::chrono::duration_cast<std::chrono::microseconds>(since).count(), rank);
 }
 
 ClientOptions MakeClientOptions(const SessionOptions& options) {
@@ -29,7 +27,7 @@ ClientOptions MakeClientOptions(const SessionOptions& options) {
   for (const std::string& server : options.servers) {
     client.caller.servers.push_back(StrCat("tcp://", server));
   }
-  client.caller.incarnation = NewIncarnation();
+  client.caller.incarnation = NewIncarnation(options.rank);
   client.caller.deadline = Micros(options.deadline_seconds);
   client.caller.retry = std::min(2 * net::kSecond, client.caller.deadline / 4);
   client.caller.peer_deadline = Micros(options.peer_seconds);

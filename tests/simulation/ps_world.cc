@@ -221,7 +221,8 @@ class World {
     for (int rank = 0; rank < options_.workers; ++rank) {
       ClientOptions client;
       client.caller.servers = {kAuthority};
-      client.caller.incarnation = ++incarnations_;
+      // All ranks start at the same moment.
+      client.caller.incarnation = IncarnationAt(kSecond + network_.now(), rank);
       client.caller.retry = 400 * kMillisecond;
       client.caller.deadline = 30 * kSecond;
       client.caller.peer_deadline = 60 * kSecond;
