@@ -41,11 +41,11 @@ while (($# > 0)); do
 done
 (($# == 1)) || fail 'a folder to write to is needed (see --help)'
 read_mpi_variables
-mkdir -p "$1"
-out=$(realpath "$1")
+out=$(realpath -m -- "$1")
+((dry_run)) || mkdir -p "$out"
 gpus=${MIXREC_GPUS:-}
 if [[ $device == cpu ]]; then
-  gpus=${gpus:-2} shapes=${MIXREC_SHAPES:-opt-mini} threads=(--threads=1)
+  gpus=${gpus:-2} shapes=${MIXREC_SHAPES:-tiny} threads=(--threads=1)
 else
   gpus=${gpus:-$(nvidia-smi --list-gpus 2> /dev/null | wc -l || true)}
   shapes=${MIXREC_SHAPES:-opt-125m,opt-1.3b} threads=()
@@ -148,7 +148,7 @@ measure_kill() {
   fi
   servers=0 run_of_losses killed "$most" --checkpoint_steps=5 2> "$out/killed.err" &
   job=$!
-  until [[ $(field step < "$run/metrics.jsonl" 2> /dev/null | tail -n 1) -ge 10 ]]; do
+  until [[ -f $run/metrics.jsonl && $(field step < "$run/metrics.jsonl" | tail -n 1) -ge 10 ]]; do
     kill -0 "$job" || fail "the run ended before it was killed: $out/killed.err"
     sleep 0.1
   done

@@ -1,17 +1,14 @@
 #include "launch/ranks.h"
 
-#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <set>
 #include <sstream>
 #include <thread>
 
 #include "absl/strings/match.h"
-#include "collective/device_group.h"
 #include "common/file.h"
 #include "common/log.h"
 #include "launch/build_info.h"
@@ -20,7 +17,6 @@
 #include "launch/flags_ranks.h"
 #include "launch/launcher.h"
 #include "launch/logging.h"
-#include "launch/options.h"
 
 namespace mixrec::launch {
 namespace {
@@ -41,24 +37,28 @@ std::string Fingerprint(const Invocation& invocation) {
   return ContentHash(text);
 }
 
-std::string VisibleGpus() {
-  const char* value = std::getenv("CUDA_VISIBLE_DEVICES");
-  return value == nullptr ? "" : value;
-}
-
-int ThreadsOf(int processes) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  const int all = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  const int mine = ::sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : all;
-  return mine < ::sysconf(_SC_NPROCESSORS_ONLN) ? mine : std::max(1, mine / processes);
-}
-
 // Whether a failure says that this member is missing.
 bool IsMissing(const Member& member, const std::string& failure) {
   const std::string name = collective::Describe(member);
   return absl::StartsWith(failure, name + " has died") ||
          absl::StartsWith(failure, name + " did not ");
+}
+
+// "waits for rank 1, 3 to push", as shards say it, with the hosts of those ranks behind.
+std::string WithHosts(std::string text, const std::vector<Member>& members) {
+  constexpr char kWaits[] = "waits for rank ";
+  const size_t begin = text.find(kWaits);
+  if (begin == std::string::npos) return text;
+  std::istringstream numbers(text.substr(begin + sizeof(kWaits) - 1));
+  std::string names;
+  char comma = ',';
+  for (size_t rank = 0; comma == ',' && numbers >> rank; numbers >> comma) {
+    if (rank < members.size()) {
+      names += StrCat(names.empty() ? " (" : ", ", collective::Describe(members[rank]));
+    }
+    comma = ' ';
+  }
+  return names.empty() ? text : StrCat(text, names, ")");
 }
 
 void Say(const absl::Status& failure, const Invocation& invocation) {
@@ -83,39 +83,6 @@ absl::StatusOr<std::unique_ptr<Ranks>> Ranks::Meet(const Invocation& invocation)
   return ranks;
 }
 
-// Threads: the cores that the launcher bound this process to, or its part of all. A GPU: that of
-// its number among the ranks here, before CUDA starts. Servers spread over all of them themselves.
-void Ranks::TakePartOfHost(const Invocation& invocation) const {
-  if (FLAGS_threads == 0) SetFlags({{"threads", StrCat(ThreadsOf(neighbours()))}});
-  if (invocation.verb->name == kServers) return;
-  std::vector<std::string> gpus = SplitList(VisibleGpus());
-  const auto number = static_cast<size_t>(local_rank());
-  if (gpus.size() == 1) return;  // the launcher has chosen
-  const std::string mine = gpus.empty()           ? StrCat(number)
-                           : number < gpus.size() ? gpus[number]
-                                                  : "-1";
-  ::setenv("CUDA_VISIBLE_DEVICES", mine.c_str(), 1);
-}
-
-absl::StatusOr<collective::Group*> Ranks::GroupOn(at::Device device) {
-  if (group() == nullptr) return nullptr;
-  const std::string mine = device.is_cuda() ? "a GPU" : "the CPU";
-  MIXREC_ASSIGN_OR_RETURN(const std::vector<std::string> all,
-                          collective::GatherTexts(group(), mine, "the choice of devices"));
-  for (size_t rank = 0; rank < all.size(); ++rank) {
-    if (all[rank] == all[0]) continue;
-    return collective::Agree(
-        group(),
-        UsageError(collective::Describe(group()->members()[rank]), " computes on ", all[rank],
-                   " and ", collective::Describe(group()->members()[0]), " on ", all[0],
-                   "; start as many ranks a host as it has GPUs, or give --device=cpu"),
-        "the choice of devices");
-  }
-  if (!device.is_cuda()) return group();
-  MIXREC_ASSIGN_OR_RETURN(device_group_, collective::MakeDeviceGroup(world_.get(), device));
-  return device_group_.get();
-}
-
 bool Ranks::has_other_roles() const {
   if (world_ == nullptr) return false;
   return std::set<std::string>(world_->roles().begin(), world_->roles().end()).size() > 1;
@@ -126,14 +93,6 @@ bool Ranks::spans_hosts() const {
   const std::vector<Member>& members = world_->world()->members();
   return std::any_of(members.begin(), members.end(),
                      [&](const Member& member) { return member.host != members.front().host; });
-}
-
-int Ranks::neighbours() const {
-  if (world_ == nullptr) return 1;
-  const std::vector<Member>& members = world_->world()->members();
-  return static_cast<int>(std::count_if(members.begin(), members.end(), [&](const Member& member) {
-    return member.host == world_->world()->self().host;
-  }));
 }
 
 absl::Status Ranks::Agree(const absl::Status& mine, const std::string& what) const {
@@ -195,7 +154,8 @@ bool Ranks::SpeaksFor(const absl::Status& failure) const {
 
 void Ranks::Fail(const absl::Status& failure, const Invocation& invocation) {
   if (SpeaksFor(failure)) {
-    Say(failure, invocation);
+    const std::string text = WithHosts(StatusText(failure), group()->members());
+    Say(absl::Status(failure.code(), text), invocation);
   } else {
     world_->waits_for_others()(kLastWordsSeconds);
   }

@@ -1,6 +1,7 @@
 #include "launch/servers.h"
 
 #include "launch/flags.h"
+#include "launch/flags_ranks.h"
 #include "launch/options.h"
 
 namespace mixrec::launch {
@@ -50,6 +51,7 @@ absl::StatusOr<std::unique_ptr<ps::Session>> OpenServers(const std::string& spac
   MIXREC_RETURN_IF_ERROR(ranks.Agree(empty, "opening the servers"));
   options.rank = ranks.rank();
   options.world = ranks.size();
+  if (ranks.size() > 1) options.peer_seconds = FLAGS_rank_deadline;
   return ps::Session::Open(options);
 }
 

@@ -95,5 +95,28 @@ TEST_F(Ranks, ServersOfTheSameMpirunNeedNoAddress) {
   EXPECT_EQ(CountOf("ps: ready", outcome.out), 0) << "servers of others are silent";
 }
 
+// What a script prints in a rehearsal is a command line, and nothing is started.
+TEST_F(Ranks, ScriptsInARehearsalOnlyPrintWhatTheyWouldStart) {
+  const std::string scripts = MIXREC_SOURCE_DIR "/launch/", hosts = Path("hosts");
+  ASSERT_TRUE(WriteFileAtomic(hosts, "node1 slots=2\n# node2\nnode3 slots = 3\n").ok());
+  const std::string run = Path("rehearsed"), train = StrCat(" train --out=", run);
+  const Outcome local = Shell(StrCat("MIXREC_RANKS=3 MIXREC_SERVERS=2 MIXREC_PROGRAM=/p/mixrec ",
+                                     scripts, "run_local.sh --dry_run", train));
+  EXPECT_EQ(local.code, 0) << local.err;
+  EXPECT_THAT(local.out, HasSubstr("--mca odls_base_sigkill_timeout 120"));
+  EXPECT_THAT(local.out, HasSubstr("-n 2 /p/mixrec ps : -n 3 /p/mixrec train --out="));
+  const Outcome spread = Shell(StrCat(scripts, "run_hosts.sh --dry_run ", hosts, train));
+  EXPECT_EQ(spread.code, 0) << spread.err;
+  EXPECT_THAT(spread.out, HasSubstr(StrCat("--hostfile ", hosts)));
+  EXPECT_THAT(spread.out, HasSubstr("-n 5 ")) << "as many as there are slots";
+  const Outcome nodes = Shell(StrCat(scripts, "train_nodes.sh --dry_run ", hosts, " --out=", run));
+  EXPECT_EQ(nodes.code, 0) << nodes.err;
+  EXPECT_EQ(CountOf("mpirun ", nodes.out), 2) << "a training and its evaluation";
+  const Outcome gpus = Shell(StrCat("MIXREC_GPUS=4 ", scripts, "bench_gpus.sh --dry_run ", run));
+  EXPECT_EQ(gpus.code, 0) << gpus.err;
+  EXPECT_THAT(gpus.out, HasSubstr("bench step --shape=opt-1.3b --batch=32"));
+  EXPECT_FALSE(PathExists(run));
+}
+
 }  // namespace
 }  // namespace mixrec

@@ -105,7 +105,7 @@ wait "$job" || code=$?
 ip link set "${name}1" up
 ((code != 0)) || die 'a cut link ended the run with code 0'
 # By its name, or, where a server there is missed first, by its address.
-grep -Eq "mixrec train: .*(on ${hosts[1]}|10\.231\.$net\.12)" "$folder/cut.err" || die 'the host that is missing is not named'
+grep -Eq "mixrec train: .*(on ${hosts[1]}|10\.231\.$net\.12:)" "$folder/cut.err" || die 'the host that is missing is not named'
 train cut || die "after a cut link the run does not go on: code $?"
 [[ $(parameters cut) == "$(parameters whole)" ]] || die 'going on after a cut link changed the parameters'
 echo 'hosts_test: passed'
