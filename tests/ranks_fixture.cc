@@ -92,6 +92,23 @@ std::map<std::string, std::string> LastCheckpoint(const std::string& run) {
   return files;
 }
 
+std::string Differences(const std::string& run, const std::string& other) {
+  const auto mine = LastCheckpoint(run), others = LastCheckpoint(other);
+  std::string names = mine.empty() ? "there is no checkpoint" : "";
+  for (const auto* files : {&mine, &others}) {
+    for (const auto& [name, content] : *files) {
+      const auto& against = files == &mine ? others : mine;
+      const auto found = against.find(name);
+      if (found == against.end())
+        names += StrCat(" only ", files == &mine ? run : other, " has ", name);
+      if (found != against.end() && files == &mine && found->second != content) {
+        names += StrCat(" ", name);
+      }
+    }
+  }
+  return names;
+}
+
 int LastStep(const std::string& run) {
   std::istringstream lines(ReadFile(run + "/metrics.jsonl").value_or(""));
   int step = 0;

@@ -44,6 +44,8 @@ class RanksWorld {
 // The files that make up a run's last checkpoint, by name: parameters, moments, tables. Equal for
 // equal trainings.
 std::map<std::string, std::string> LastCheckpoint(const std::string& run);
+// The names of those that differ; empty: none.
+std::string Differences(const std::string& run, const std::string& other);
 // The last step that metrics.jsonl tells of; 0: none.
 int LastStep(const std::string& run);
 // False, with a test failure, when the run does not get there in time.
