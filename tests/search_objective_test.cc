@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "rank_threads.h"
 #include "worker/checkpoint.h"
 #include "worker_fixture.h"
 
@@ -42,6 +43,40 @@ TEST_F(SearchObjectiveTest, ValueIsTheBestEpochOfTheSubset) {
   ASSERT_EQ(told.size(), 2u);
   EXPECT_EQ(outcome->value, std::max(told[0], told[1]));
   EXPECT_GT(outcome->value, 0);
+}
+
+// Rank 0's folder holds the trial, its callback ends it, and a stop request of any rank stops all.
+TEST_F(SearchObjectiveTest, RanksTrainATrialTogether) {
+  const auto alone = Objective("alone").Evaluate(0, "010011");
+  ASSERT_TRUE(alone.ok()) << alone.status();
+  const auto evaluate = [&](collective::LocalWorld* group_world, bool stops) {
+    std::vector<absl::StatusOr<TrialOutcome>> outcomes(2, absl::UnknownError("did not run"));
+    collective::RunRanks(group_world, 2, [&](collective::Group* group) {
+      TrainInputs inputs = world_->inputs();
+      inputs.group = group;
+      SearchObjectiveOptions options;
+      options.train = SmallTraining();
+      options.fraction = 0.5;
+      options.folder = group->rank() == 0 ? Subfolder(folder_, "together") : "/nowhere";
+      TrialSpec trial;
+      trial.bits = "010011";
+      if (stops && group->rank() == 1) trial.stop = [] { return true; };
+      outcomes[static_cast<size_t>(group->rank())] =
+          SearchObjective(inputs, SmallModel(), options).Evaluate(trial);
+    });
+    return outcomes;
+  };
+  collective::LocalWorld group_world(2);
+  for (const auto& stopped : evaluate(&group_world, true)) {
+    EXPECT_TRUE(absl::IsCancelled(stopped.status())) << stopped.status();
+  }
+  for (int again = 0; again < 2; ++again) {  // the second time it has finished
+    for (const auto& outcome : evaluate(&group_world, false)) {
+      ASSERT_TRUE(outcome.ok()) << outcome.status();
+      EXPECT_NEAR(outcome->value, alone->value, 1e-3);
+      EXPECT_EQ(outcome->epochs, 2);
+    }
+  }
 }
 
 TEST_F(SearchObjectiveTest, StoppedTrialGoesOnToTheSameValue) {
