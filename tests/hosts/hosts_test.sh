@@ -28,6 +28,12 @@ die() {
   exit 1
 }
 
+for tool in ip unshare mpirun; do
+  if ! command -v "$tool" > /dev/null; then
+    echo "hosts_test: skipped: there is no $tool here" >&2
+    exit 77
+  fi
+done
 if ((EUID != 0)) || ! ip netns add "${hosts[0]}" 2> /dev/null; then
   echo 'hosts_test: skipped: network namespaces are not permitted here' >&2
   exit 77
