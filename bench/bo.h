@@ -1,10 +1,11 @@
-// `mixrec bench bo`: how well the search does on known test problems (docs/search.md).
+// `mixrec bench bo`: how well and how fast the search is on known test problems (docs/search.md).
 #pragma once
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <ostream>
 #include <string>
+#include <vector>
 
 #include "common/status.h"
 
@@ -33,11 +34,26 @@ struct BoTableOptions {
   int seeds = 10;
   int groups = 1;
   int evaluations = 30;
+  // Seed s uses instance first_instance + s mod 5 of every problem; 0: the listed ones. What is not
+  // listed is scored by computed references, half a minute an instance.
+  uint64_t first_instance = 0;
   std::string methods = "auto,pr,local,climb,random";
   std::string problems = "nk2,nk4,arch,contam";
 };
-// Mean score and its standard error by problem and method over the listed instances (seed s uses
-// instance base + s mod 5), as a Markdown table; and auto's paired differences.
+// Mean score and its standard error by problem and method, as a Markdown table; auto's paired
+// differences; and the mean score of all problems after every so many results.
 absl::Status PrintBoTable(const BoTableOptions& options, std::ostream& out);
+
+struct BoCostOptions {
+  std::string problem = "arch";
+  std::string method = "auto";
+  uint64_t seed = 20;
+  int suggestions = 10;  // timed in each place of the table
+  std::vector<int> observations = {30, 120, 500};
+  std::vector<int> pending = {0, 4, 32};
+};
+// CPU time of a suggestion, the fit to the result before it included, by how many results there are
+// and how many points are pending: mean and slowest, as a Markdown table.
+absl::Status PrintBoCost(const BoCostOptions& options, std::ostream& out);
 
 }  // namespace mixrec::bench

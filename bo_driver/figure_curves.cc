@@ -2,6 +2,7 @@
 
 #include "bo_driver/report_figures.h"
 #include "bo_driver/study_definition.h"
+#include "bo_driver/study_results.h"
 
 namespace mixrec::bo_driver {
 
@@ -49,7 +50,7 @@ Figure CurvesFigure(const StudyView& view, double width) {
   const Axis y = scores.Fit(bottom - 4, 24), x = epochs.Fit(left + 8, right, 0);
   figure.VerticalAxis(y, left, right, "score");
   figure.HorizontalAxis(x, bottom, "epoch", narrow ? 4 : 8, /*whole=*/true);
-  const TrialRecord* best = view.best();
+  const TrialRecord* best = WinnerOf(view.study);
   const auto draw = [&](const TrialRecord& trial) {
     const auto& values = trial.intermediate_values;
     if (values.empty()) return;

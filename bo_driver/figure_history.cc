@@ -3,6 +3,7 @@
 #include "absl/strings/str_format.h"
 #include "bo_driver/report_figures.h"
 #include "bo_driver/study_definition.h"
+#include "bo_driver/study_results.h"
 
 namespace mixrec::bo_driver {
 namespace {
@@ -88,7 +89,7 @@ Figure HistoryFigure(const StudyView& view, double width) {
   figure.VerticalAxis(y, left, right, "score");
   figure.HorizontalAxis(x, bottom, "trial", narrow ? 5 : 10, /*whole=*/true);
   BestSoFar(study, x, y, &figure);
-  const TrialRecord* best = view.best();
+  const TrialRecord* best = WinnerOf(view.study);
   for (const TrialRecord& trial : study.trials) {
     const double at = x(trial.number);
     figure.BeginTrial(trial.number);

@@ -1,5 +1,6 @@
 #include "bo_driver/gaussian_process.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -18,6 +19,16 @@ constexpr double kDiagonal = 1e-8;
 constexpr double kLargestJitter = 1e-2;
 constexpr double kSmallestVariance = 1e-12;
 const double kLogTwoPi = std::log(2 * M_PI);
+
+// Multiply-adds of a fit, about. A fit that is cut short goes on at the next result.
+constexpr double kFitWork = 1e8;
+constexpr int kFewestIterations = 4;
+
+int AffordableIterations(Index n, int wanted) {
+  const double points = static_cast<double>(n);
+  const double one = points * points * (points + 60);  // a density and its gradient
+  return std::clamp(static_cast<int>(kFitWork / one), kFewestIterations, wanted);
+}
 
 // The covariance matrix, lower triangle, from the covariances of all pairs (k-major).
 MatrixXd Assemble(const VectorXd& pairs, const VectorXd& diagonal) {
@@ -49,14 +60,13 @@ GaussianProcess::GaussianProcess(const SearchSpace& space, KernelKind kind)
 
 double GaussianProcess::LogPosterior(const Observations& observations, const VectorXd& parameters,
                                      VectorXd* gradient) const {
-  return Density(observations, kernel_.SquaredDifferences(observations.points), parameters,
-                 gradient);
+  return Density(observations, kernel_.Differences(observations.points), parameters, gradient);
 }
 
-double GaussianProcess::Density(const Observations& observations, const MatrixXd& differences,
-                                const VectorXd& parameters, VectorXd* gradient) const {
-  MatrixXd window_terms;
-  const VectorXd pairs = kernel_.Covariances(parameters, differences, &window_terms);
+double GaussianProcess::Density(const Observations& observations,
+                                const PairDifferences& differences, const VectorXd& parameters,
+                                VectorXd* gradient) const {
+  const VectorXd pairs = kernel_.Covariances(parameters, differences);
   const double noise = kernel_.NoiseVariance(parameters);
   const double signal = kernel_.SignalVariance(parameters);
   Factorisation factorisation;
@@ -82,7 +92,7 @@ double GaussianProcess::Density(const Observations& observations, const MatrixXd
     row += count;
   }
   gradient->setZero(parameters.size());
-  kernel_.AddGradient(parameters, differences, pairs, window_terms, pair_weights, gradient);
+  kernel_.AddGradient(parameters, differences, pair_weights, gradient);
   const double diagonal = 0.5 * (weights.squaredNorm() - inverse.trace());
   (*gradient)[1 + kernel_.space().dimensions()] += noise * diagonal;
   if (kernel_.kind() == KernelKind::kWindows) {
@@ -92,14 +102,18 @@ double GaussianProcess::Density(const Observations& observations, const MatrixXd
 }
 
 bool GaussianProcess::Fit(const Observations& observations, bool from_default) {
-  const MatrixXd differences = kernel_.SquaredDifferences(observations.points);
+  const PairDifferences differences = kernel_.Differences(observations.points);
   const SmoothFunction loss = [&](const VectorXd& x, VectorXd* gradient) {
     const double value = -Density(observations, differences, x, gradient);
     *gradient = -*gradient;
     return value;
   };
   const VectorXd lower = kernel_.LowerBounds(), upper = kernel_.UpperBounds();
-  const MinimizerOptions options;
+  MinimizerOptions options;
+  const int wanted = options.iterations;
+  options.iterations = AffordableIterations(observations.values.size(), wanted);
+  // From far away a few iterations lead nowhere.
+  from_default = from_default && 2 * options.iterations >= wanted;
   Minimum best = Minimize(loss, parameters_, lower, upper, options);
   if (from_default || !std::isfinite(best.value)) {
     const Minimum other = Minimize(loss, kernel_.DefaultParameters(), lower, upper, options);

@@ -39,8 +39,9 @@ class GaussianProcess {
   double LogPosterior(const Observations& observations, const Eigen::VectorXd& parameters,
                       Eigen::VectorXd* gradient) const;
   // Fits the hyperparameters, starting from the previous ones, and when `from_default` also from
-  // the prior's mode; then conditions on the observations. False when nothing could be factorised
-  // (predictions are then those of the previous state).
+  // the prior's mode (not with some hundred points: the work of a fit is limited); then conditions
+  // on the observations. False when nothing could be factorised (predictions are then those of the
+  // previous state).
   bool Fit(const Observations& observations, bool from_default);
   // Adds points whose value is believed to be the posterior mean: their mean stays, variances
   // around them shrink.
@@ -59,7 +60,7 @@ class GaussianProcess {
 
  private:
   // LogPosterior with the squared differences at hand.
-  double Density(const Observations& observations, const Eigen::MatrixXd& differences,
+  double Density(const Observations& observations, const PairDifferences& differences,
                  const Eigen::VectorXd& parameters, Eigen::VectorXd* gradient) const;
   bool Condition(const Observations& observations, const std::vector<Point>& believed);
 

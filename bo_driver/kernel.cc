@@ -89,84 +89,23 @@ VectorXd Kernel::InverseSquareScales(const VectorXd& parameters) const {
   return (-2 * (deltas + parameters[0])).exp();
 }
 
-MatrixXd Kernel::SquaredDifferences(const std::vector<Point>& points) const {
-  const Index n = static_cast<Index>(points.size());
-  MatrixXd differences(n * (n - 1) / 2, space_.dimensions());
-  for (int i = 0; i < space_.dimensions(); ++i) {
-    VectorXd x(n);
-    for (Index j = 0; j < n; ++j) {
-      x[j] = space_.Coordinate(i, points[static_cast<size_t>(j)][static_cast<size_t>(i)]);
-    }
-    Index row = 0;
-    for (Index k = 0; k + 1 < n; ++k) {
-      const Index count = n - 1 - k;
-      differences.col(i).segment(row, count) = (x.tail(count).array() - x[k]).square();
-      row += count;
-    }
-  }
-  return differences;
+double Kernel::WindowShare(const VectorXd& parameters) const {
+  return windows() ? SignalVariance(parameters) / (space_.layers() - 1) : 1.0;
 }
 
-VectorXd Kernel::Covariances(const VectorXd& parameters, const MatrixXd& differences,
-                             MatrixXd* window_terms) const {
+MatrixXd Kernel::LayerFactors(const VectorXd& parameters) const {
   const VectorXd w = InverseSquareScales(parameters);
-  if (!windows()) return (-0.5 * (differences * w).array()).exp();
-
-  const int width = space_.bits_per_layer, windows = space_.layers() - 1;
-  const Index others = static_cast<Index>(space_.ordinals.size());
-  MatrixXd by_layer(differences.rows(), space_.layers());
+  MatrixXd factors(states(), space_.layers());
   for (int layer = 0; layer < space_.layers(); ++layer) {
-    const int begin = layer_begin(layer);
-    by_layer.col(layer).noalias() = differences.middleCols(begin, width) * w.segment(begin, width);
-  }
-  VectorXd rest = VectorXd::Zero(differences.rows());
-  if (others > 0) rest = differences.rightCols(others) * w.tail(others);
-  window_terms->resize(differences.rows(), windows);
-  const double factor = SignalVariance(parameters) / windows;
-  for (int l = 0; l < windows; ++l) {
-    window_terms->col(l) =
-        factor * (-0.5 * (by_layer.col(l) + by_layer.col(l + 1) + rest).array()).exp();
-  }
-  return window_terms->rowwise().sum();
-}
-
-void Kernel::AddGradient(const VectorXd& parameters, const MatrixXd& differences,
-                         const VectorXd& covariances, const MatrixXd& window_terms,
-                         const VectorXd& weights, VectorXd* gradient) const {
-  const VectorXd w = InverseSquareScales(parameters);
-  const Index d = space_.dimensions();
-  VectorXd by_scale(d);  // derivative with respect to ln l_i
-  const VectorXd whole = weights.cwiseProduct(covariances);
-  if (!windows()) {
-    by_scale = (differences.transpose() * whole).cwiseProduct(w);
-  } else {
-    const int width = space_.bits_per_layer, last = space_.layers() - 1;
-    for (int layer = 0; layer <= last; ++layer) {
-      VectorXd terms = VectorXd::Zero(weights.size());
-      if (layer > 0) terms += window_terms.col(layer - 1);
-      if (layer < last) terms += window_terms.col(layer);
-      terms.array() *= weights.array();
-      by_scale.segment(layer_begin(layer), width) =
-          differences.middleCols(layer_begin(layer), width).transpose() * terms;
+    for (int code = 0; code < states(); ++code) {
+      double sum = 0;
+      for (int bit = 0; bit < space_.bits_per_layer; ++bit) {
+        if (code >> bit & 1) sum += w[layer * space_.bits_per_layer + bit];
+      }
+      factors(code, layer) = std::exp(-0.5 * sum);
     }
-    const Index others = static_cast<Index>(space_.ordinals.size());
-    if (others > 0) by_scale.tail(others) = differences.rightCols(others).transpose() * whole;
-    by_scale.array() *= w.array();
-    (*gradient)[2 + d] += whole.sum();
   }
-  (*gradient)[0] += by_scale.sum();
-  gradient->segment(1, d) += by_scale;
-}
-
-double Kernel::Covariance(const VectorXd& parameters, const Point& a, const Point& b) const {
-  const VectorXd w = InverseSquareScales(parameters);
-  MatrixXd differences(1, space_.dimensions());
-  for (int i = 0; i < space_.dimensions(); ++i) {
-    const size_t s = static_cast<size_t>(i);
-    differences(0, i) = Square(space_.Coordinate(i, a[s]) - space_.Coordinate(i, b[s]));
-  }
-  MatrixXd terms;
-  return Covariances(parameters, differences, &terms)[0];
+  return factors;
 }
 
 CovarianceTables::CovarianceTables(const Kernel& kernel, const VectorXd& parameters,

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <Eigen/Dense>
+#include <cstdint>
 #include <vector>
 
 #include "bo_driver/search_space.h"
@@ -15,6 +16,14 @@
 namespace mixrec::bo_driver {
 
 enum class KernelKind { kHamming, kWindows };
+
+// How the points of all pairs (j, k), j > k, k-major, differ: a layer of b bits in one of 2^b ways,
+// so that its share of a covariance is looked up.
+struct PairDifferences {
+  std::vector<std::vector<uint8_t>> codes;  // [layers][pairs] exclusive or of the layers' bits
+  Eigen::MatrixXd ordinals;                 // [pairs, ordinals] squared coordinate differences
+  Eigen::Index count = 0;
+};
 
 class Kernel {
  public:
@@ -36,15 +45,13 @@ class Kernel {
   Eigen::VectorXd InverseSquareScales(const Eigen::VectorXd& parameters) const;  // [d] 1 / l_i^2
 
   // --- covariances -----------------------------------------------------------------------------
-  // Squared coordinate differences of all pairs (j, k), j > k, k-major. [n (n-1) / 2, d]
-  Eigen::MatrixXd SquaredDifferences(const std::vector<Point>& points) const;
-  // Covariances of those pairs [pairs]. With `windows` given, keeps what Gradient needs.
-  Eigen::VectorXd Covariances(const Eigen::VectorXd& parameters, const Eigen::MatrixXd& differences,
-                              Eigen::MatrixXd* window_terms) const;
+  PairDifferences Differences(const std::vector<Point>& points) const;
+  // Covariances of all pairs. [pairs]
+  Eigen::VectorXd Covariances(const Eigen::VectorXd& parameters,
+                              const PairDifferences& pairs) const;
   // Chain rule: adds to `*gradient` the derivatives with respect to ln l0, delta and ln a, given
   // weights[p] = dL/dcovariance of pair p. The diagonal's part is the caller's.
-  void AddGradient(const Eigen::VectorXd& parameters, const Eigen::MatrixXd& differences,
-                   const Eigen::VectorXd& covariances, const Eigen::MatrixXd& window_terms,
+  void AddGradient(const Eigen::VectorXd& parameters, const PairDifferences& pairs,
                    const Eigen::VectorXd& weights, Eigen::VectorXd* gradient) const;
   // Covariance of two points.
   double Covariance(const Eigen::VectorXd& parameters, const Point& a, const Point& b) const;
@@ -52,7 +59,16 @@ class Kernel {
  private:
   bool windows() const { return kind_ == KernelKind::kWindows; }
   double ScaleMean() const;  // of ln l0
-  int layer_begin(int layer) const { return layer * space_.bits_per_layer; }
+  int states() const { return 1 << space_.bits_per_layer; }
+  // exp(-1/2 sum of the layer's terms) by how its bits differ. [states, layers]
+  Eigen::MatrixXd LayerFactors(const Eigen::VectorXd& parameters) const;
+  // Of the ordinals; 1 without any. [pairs]
+  Eigen::ArrayXd OrdinalFactors(const Eigen::VectorXd& parameters,
+                                const PairDifferences& pairs) const;
+  // What a window's product counts: a / (L-1); 1 without windows.
+  double WindowShare(const Eigen::VectorXd& parameters) const;
+  Eigen::MatrixXd SumsByCode(const Eigen::MatrixXd& factors, const PairDifferences& pairs,
+                             Eigen::ArrayXd* weighted) const;
 
   SearchSpace space_;
   KernelKind kind_;

@@ -2,16 +2,19 @@
 
 #include "bo_driver/report_figures.h"
 #include "bo_driver/report_files.h"
+#include "bo_driver/study_results.h"
 #include "common/file.h"
 
 namespace mixrec::bo_driver {
 
 using scheduler::StudyRecord;
 using scheduler::StudyView;
+using scheduler::TrialRecord;
 
 std::string PageTitle(const StudyView& view) {
   std::string title;
-  if (view.best() != nullptr) title = StrCat(ScoreText(*view.best()->value), ", ");
+  const TrialRecord* best = WinnerOf(view.study);
+  if (best != nullptr) title = StrCat(ScoreText(ResultOf(view.study, *best).value), ", ");
   title += StrCat(view.finished, view.wanted > 0 ? StrCat(" of ", view.wanted) : "", ", ");
   return StrCat(title, view.study.name);
 }

@@ -7,6 +7,7 @@
 
 #include "bo_driver/report_figures.h"
 #include "bo_driver/study_definition.h"
+#include "bo_driver/study_results.h"
 
 namespace mixrec::bo_driver {
 namespace {
@@ -39,10 +40,12 @@ std::string Bits(const std::string& bits, int layers) {
 }
 
 std::string BestTile(const StudyView& view) {
-  const TrialRecord* best = view.best();
+  const TrialRecord* best = WinnerOf(view.study);
   if (best == nullptr) return Tile("best score", "\xE2\x80\x93", "no trial has finished", "best");
-  return Tile("best score", ScoreText(*best->value),
-              StrCat("trial ", best->number, Bits(best->Text(kBitsAttribute), LayersOf(*best))),
+  const TrialResult result = ResultOf(view.study, *best);
+  return Tile("best score", ScoreText(result.value),
+              StrCat("trial ", best->number, MeanText(result),
+                     Bits(best->Text(kBitsAttribute), LayersOf(*best))),
               "best");
 }
 
@@ -133,10 +136,10 @@ std::string ArchitectureRows(const StudyView& view) {
   int layers = 1;
   for (const TrialRecord& trial : view.study.trials) layers = std::max(layers, LayersOf(trial));
   std::string rows;
+  const TrialRecord* winner = WinnerOf(view.study);
   int rank = 0;
   for (const TrialRecord* trial : ranked) {
-    ++rank;
-    rows += ArchitectureRow(*trial, StrCat(rank), rank == 1, layers);
+    rows += ArchitectureRow(*trial, StrCat(++rank), trial == winner, layers);
   }
   for (const TrialRecord& trial : view.study.trials) {
     if (trial.state == TrialState::kComplete) continue;

@@ -3,6 +3,7 @@
 #include "bo_driver/report.h"
 #include "bo_driver/report_figures.h"
 #include "bo_driver/study_definition.h"
+#include "bo_driver/study_results.h"
 
 namespace mixrec::bo_driver {
 namespace {
@@ -72,9 +73,11 @@ json StudyJson(const StudyView& view, const StudyModel* model) {
   for (const TrialRecord& trial : view.study.trials) trials.push_back(TrialJson(trial));
   for (const GroupView& group : view.groups) groups.push_back(GroupJson(group));
   json best = nullptr;
-  if (const TrialRecord* trial = view.best(); trial != nullptr) {
+  if (const TrialRecord* trial = WinnerOf(view.study); trial != nullptr) {
+    const TrialResult result = ResultOf(view.study, *trial);
     best = {{"trial", trial->number},
-            {"value", *trial->value},
+            {"value", result.value},
+            {"evaluations", result.evaluations},
             {"architecture", trial->Text(kBitsAttribute)}};
   }
   json study = {{"name", view.study.name},

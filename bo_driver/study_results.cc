@@ -47,6 +47,15 @@ std::vector<TrialResult> BestTrials(const StudyRecord& study, int count) {
   return best;
 }
 
+const TrialRecord* WinnerOf(const StudyRecord& study) {
+  const std::vector<TrialResult> best = BestTrials(study, 1);
+  return best.empty() ? nullptr : &study.trials[static_cast<size_t>(best.front().number)];
+}
+
+std::string MeanText(const TrialResult& result) {
+  return result.evaluations > 1 ? StrCat(", mean of ", result.evaluations) : "";
+}
+
 std::string BestTable(const StudyRecord& study, int count) {
   const std::vector<TrialResult> best = BestTrials(study, count);
   size_t width = 12;

@@ -28,6 +28,11 @@ TrialResult ResultOf(const scheduler::StudyRecord& study, const scheduler::Trial
 // their scores: a single high score among many may be luck.
 std::vector<TrialResult> BestTrials(const scheduler::StudyRecord& study, int count);
 
+// The trial whose architecture best.flags has, the first of the best; null: none is complete.
+const scheduler::TrialRecord* WinnerOf(const scheduler::StudyRecord& study);
+// ", mean of 2" of a trial that was repeated, else empty.
+std::string MeanText(const TrialResult& result);
+
 // They as an aligned text table, one line a trial, with a header line.
 std::string BestTable(const scheduler::StudyRecord& study, int count);
 

@@ -39,10 +39,11 @@ std::string Counts(const StudyView& view) {
 }
 
 std::string Best(const StudyView& view) {
-  const TrialRecord* best = view.best();
+  const TrialRecord* best = WinnerOf(view.study);
   if (best == nullptr) return "best: no trial has finished\n";
-  return StrCat("best: ", ScoreText(*best->value), " in trial ", best->number, "\n\n",
-                BestTable(view.study, kBestShown));
+  const TrialResult result = ResultOf(view.study, *best);
+  return StrCat("best: ", ScoreText(result.value), " in trial ", best->number, MeanText(result),
+                "\n\n", BestTable(view.study, kBestShown));
 }
 
 std::string Work(const StudyView& view, const GroupView& group, double now) {

@@ -54,13 +54,16 @@ VirtualRunResult RunVirtually(const Problem& problem, const VirtualRunOptions& o
     running.erase(first);
     now = done.ends;
     const double noise = ObservationNoise(options.seed, static_cast<uint64_t>(completed++));
-    driver.Tell(done.suggestion.number,
-                problem.value(done.suggestion.point) + problem.noise * noise);
+    const double value = problem.value(done.suggestion.point);
+    const double observed = value + problem.noise * noise;
+    driver.Tell(done.suggestion.number, observed);
+    if (result.curve.empty() || observed > result.observed) {
+      result.incumbent = done.suggestion.point;
+      result.observed = observed;
+      result.value = value;
+    }
+    result.curve.push_back(result.value);
   }
-  const Incumbent best = driver.BestObserved();
-  result.incumbent = best.point;
-  result.observed = best.value;
-  result.value = problem.value(best.point);
   result.ask_seconds = started > 0 ? seconds / started : 0;
   return result;
 }

@@ -1,6 +1,8 @@
 // A whole search of a test problem with q groups in virtual time (docs/search.md, "Run protocol").
 #pragma once
 
+#include <vector>
+
 #include "bo_driver/driver.h"
 #include "bo_driver/problems.h"
 
@@ -19,6 +21,7 @@ struct VirtualRunResult {
   double value = 0;        // its noiseless value
   double ask_seconds = 0;  // mean CPU time of one Ask, refit included
   double slowest_ask_seconds = 0;
+  std::vector<double> curve;  // the incumbent's noiseless value after 1, 2, ... results
 };
 
 // A free group asks at once; the k-th started evaluation lasts VirtualDuration(seed, k); the noise

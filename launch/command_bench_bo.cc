@@ -1,6 +1,7 @@
 #include "bench/bo.h"
 #include "launch/commands.h"
 #include "launch/flags.h"
+#include "launch/flags_search.h"
 
 namespace mixrec::launch {
 namespace {
@@ -13,7 +14,16 @@ absl::Status PrintTable(const Invocation& invocation) {
   if (invocation.IsGiven("seed")) options.first_seed = static_cast<uint64_t>(FLAGS_seed);
   if (invocation.IsGiven("method")) options.methods = FLAGS_method;
   if (invocation.IsGiven("problem")) options.problems = FLAGS_problem;
+  options.first_instance = static_cast<uint64_t>(FLAGS_instance);
   return bench::PrintBoTable(options, *invocation.out);
+}
+
+absl::Status PrintCost(const Invocation& invocation) {
+  bench::BoCostOptions options;
+  options.problem = FLAGS_problem;
+  options.method = FLAGS_method;
+  options.seed = static_cast<uint64_t>(FLAGS_seed);
+  return bench::PrintBoCost(options, *invocation.out);
 }
 
 }  // namespace
@@ -21,6 +31,7 @@ absl::Status PrintTable(const Invocation& invocation) {
 absl::Status RunBenchBo(const Invocation& invocation) {
   if (FLAGS_check) return bench::CheckBoProblems(*invocation.out);
   if (FLAGS_table) return PrintTable(invocation);
+  if (FLAGS_cost) return PrintCost(invocation);
   bench::BoBenchOptions options;
   options.problem = FLAGS_problem;
   options.instance = static_cast<uint64_t>(FLAGS_instance);

@@ -189,6 +189,7 @@ absl::Status RunPs(const Invocation& invocation) {
     return UsageError("--dead_seconds=", FLAGS_dead_seconds, " is too short for ",
                       "--heartbeat_seconds=", FLAGS_heartbeat_seconds, "; three times it at least");
   }
+  if (FLAGS_shards < 1) return UsageError("--shards=", FLAGS_shards, ": expected 1 or more");
   if (!FLAGS_authority.empty()) return ServeShard();  // no rank: a rank's child
   return RunAmongRanks(invocation, [](const Invocation& mine, Ranks* ranks) -> absl::Status {
     PsRanks place(ranks);

@@ -18,6 +18,7 @@
 #include "launch/search_outcome.h"
 #include "launch/search_service.h"
 #include "launch/search_setup.h"
+#include "launch/search_shards.h"
 #include "launch/trial_runner.h"
 
 namespace mixrec::launch {
@@ -78,8 +79,9 @@ absl::StatusOr<GroupProcessesOptions> GroupsOfFlags(const std::string& study) {
 
 // The scheduler in this process, the groups in others.
 absl::Status SearchWithGroups(const Invocation& invocation, const Materials& materials,
-                              const RunRequest& request, RunFolder* run) {
+                              const RunRequest& request, RunFolder* run, SearchShards* shards) {
   ServiceOptions service;
+  service.shards = shards;
   MIXREC_RETURN_IF_ERROR(MakeFolder(run->File("trials")));
   MIXREC_ASSIGN_OR_RETURN(service.study, StudyOptionsOfFlags(materials));
   service.brief = BriefOf(request, *run);
@@ -100,6 +102,36 @@ absl::Status SearchWithGroups(const Invocation& invocation, const Materials& mat
   return ConcludeSearch(invocation, study, run);
 }
 
+// Its own shards, if it has some; their address is --ps from now on.
+absl::StatusOr<std::unique_ptr<SearchShards>> StartShards(const RunFolder& run) {
+  if (FLAGS_shards == 0) return nullptr;
+  MIXREC_ASSIGN_OR_RETURN(std::unique_ptr<SearchShards> shards,
+                          SearchShards::Start(static_cast<int>(FLAGS_shards), run.path()));
+  SetFlags({{"ps", shards->address()}});
+  return shards;
+}
+
+absl::Status SearchIn(const Invocation& invocation, const Materials& materials, RunFolder* run) {
+  MIXREC_ASSIGN_OR_RETURN(const std::unique_ptr<SearchShards> shards, StartShards(*run));
+  RunRequest request = StudyRequest(invocation, materials, FLAGS_out);
+  request.flags["ps"] = FLAGS_ps;
+  const bool grouped = FLAGS_groups > 1 || FLAGS_group_ranks > 1 || FLAGS_slots > 1;
+  return grouped ? SearchWithGroups(invocation, materials, request, run, shards.get())
+                 : SearchAlone(invocation, materials, request, run);
+}
+
+absl::Status CheckFlags() {
+  if (FLAGS_resume != "auto" && FLAGS_resume != "none") {
+    return UsageError("--resume=", FLAGS_resume, ": a search takes auto or none");
+  }
+  if (FLAGS_shards > 0 && !FLAGS_ps.empty()) {
+    return UsageError("--shards=", FLAGS_shards,
+                      " starts servers of the search's own, --ps=", FLAGS_ps,
+                      " names others; give one of the two");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status PrintSearchPlan(const Invocation& invocation, Materials* materials) {
   MIXREC_RETURN_IF_ERROR(LoadCatalogueInto("", materials));
   const double users = static_cast<double>(data::TrainableUsers(materials->dataset).size());
@@ -112,9 +144,7 @@ absl::Status PrintSearchPlan(const Invocation& invocation, Materials* materials)
 }  // namespace
 
 absl::Status RunSearch(const Invocation& invocation) {
-  if (FLAGS_resume != "auto" && FLAGS_resume != "none") {
-    return UsageError("--resume=", FLAGS_resume, ": a search takes auto or none");
-  }
+  MIXREC_RETURN_IF_ERROR(CheckFlags());
   MIXREC_ASSIGN_OR_RETURN(const std::unique_ptr<Materials> materials,
                           LoadMaterials(invocation.out));
   if (FLAGS_dry_run) return PrintSearchPlan(invocation, materials.get());
@@ -123,10 +153,7 @@ absl::Status RunSearch(const Invocation& invocation) {
   MIXREC_RETURN_IF_ERROR(LoadBackboneInto(materials.get()));
   MIXREC_ASSIGN_OR_RETURN(RunFolder run, OpenRun(invocation, *materials, Ranks()));
   MIXREC_RETURN_IF_ERROR(LoadCatalogueInto(run.path(), materials.get()));
-  const RunRequest request = StudyRequest(invocation, *materials, FLAGS_out);
-  const bool grouped = FLAGS_groups > 1 || FLAGS_group_ranks > 1 || FLAGS_slots > 1;
-  return run.Close(grouped ? SearchWithGroups(invocation, *materials, request, &run)
-                           : SearchAlone(invocation, *materials, request, &run));
+  return run.Close(SearchIn(invocation, *materials, &run));
 }
 
 }  // namespace mixrec::launch

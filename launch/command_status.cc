@@ -3,6 +3,7 @@
 #include <thread>
 
 #include "bo_driver/report.h"
+#include "bo_driver/study_definition.h"
 #include "common/stop_signal.h"
 #include "launch/commands.h"
 #include "launch/flags_status.h"
@@ -62,12 +63,24 @@ absl::Status Serve(std::ostream& out) {
   return absl::OkStatus();
 }
 
+// Whether the search would suggest again what it suggested.
+absl::Status Replay(const StudyView& view, std::ostream& out) {
+  MIXREC_ASSIGN_OR_RETURN(const std::string difference, bo_driver::CheckSuggestions(view.study));
+  if (!difference.empty()) {
+    return FailureError(FLAGS_study,
+                        "/study.journal is not what the search would do: ", difference);
+  }
+  out << view.study.trials.size() << " suggestions, each the same again" << std::endl;
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status RunStatus(const Invocation& invocation) {
   MIXREC_RETURN_IF_ERROR(RequireFlag("study", FLAGS_study));
   MIXREC_ASSIGN_OR_RETURN(const StudyView view, ReadStudyView(FLAGS_study));
   if (!FLAGS_http.empty()) return Serve(*invocation.out);
+  if (FLAGS_replay) return Replay(view, *invocation.out);
   if (FLAGS_json) {
     *invocation.out << WithWriter(bo_driver::StudyJson(view, nullptr), FLAGS_study).dump(2) << "\n";
     return absl::OkStatus();

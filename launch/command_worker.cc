@@ -2,7 +2,6 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <cmath>
 #include <cstdlib>
 #include <thread>
 
@@ -16,6 +15,7 @@
 #include "launch/flags_ps.h"
 #include "launch/flags_search.h"
 #include "launch/group_link.h"
+#include "launch/group_service.h"
 #include "launch/logging.h"
 #include "launch/recent_log.h"
 #include "launch/scheduler_address.h"
@@ -118,33 +118,6 @@ scheduler::GroupOptions GroupOptionsOf(const std::string& name) {
   return options;
 }
 
-// Trains the jobs of one slot until the line ends.
-void Serve(const TrialRunner& runner, const std::string& name, int threads, const RecentLog& log,
-           GroupLink* link) {
-  at::set_num_threads(threads);  // of this thread
-  while (const auto job = link->NextJob()) {
-    const Clock::time_point start = Clock::now();
-    absl::StatusOr<worker::TrialOutcome> result = worker::TrialOutcome();
-    const auto work = bo_driver::ParseTrialWork(job->work);
-    if (work.ok()) {
-      TrialAttempt attempt{job->id.trial, job->id.attempt, *work, StrCat("group ", name, ", "),
-                           [stop = job->stop] { return stop->load(); }};
-      result = runner.Run(attempt, [&](int epoch, double value) {
-        if (std::isfinite(value)) link->Scored(job->id, epoch, value);
-        return true;
-      });
-    } else {
-      result = work.status();
-    }
-    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    if (!result.ok()) {
-      LOG(WARNING) << "group " << name << ", trial " << job->id.trial << ": "
-                   << result.status().message();
-    }
-    link->Ended(job->id, OutcomeOf(result, seconds, log.Text()));
-  }
-}
-
 // Loads what the study needs, then trains what comes.
 absl::Status WorkOn(const Invocation& invocation, const StudyBrief& brief, const std::string& name,
                     const RecentLog& log, GroupLink* link) {
@@ -160,14 +133,17 @@ absl::Status WorkOn(const Invocation& invocation, const StudyBrief& brief, const
                           MakeObjective(*materials, brief.folder));
   const TrialRunner runner(brief, study, invocation.table, std::move(objective));
   link->SetReady(ConfigHash(study), Describe(materials->compute));
-  const int slots = static_cast<int>(FLAGS_slots);
-  const int threads = std::max(1, at::get_num_threads() / slots);
-  std::vector<std::thread> others;
-  for (int slot = 1; slot < slots; ++slot) {
-    others.emplace_back([&] { Serve(runner, name, threads, log, link); });
-  }
-  Serve(runner, name, threads, log, link);
-  for (std::thread& other : others) other.join();
+  const auto run = [&](const TrialAttempt& attempt, const auto& on_epoch) {
+    return runner.Run(attempt, on_epoch);
+  };
+  ServeTrials(run, name, static_cast<int>(FLAGS_slots), log, link);
+  return absl::OkStatus();
+}
+
+// Of `mixrec bench search`.
+absl::Status SleepOn(const std::string& name, const RecentLog& log, GroupLink* link) {
+  link->SetReady(kSleepingSettings, "");
+  ServeTrials(SleepingTrial(FLAGS_sleep), name, static_cast<int>(FLAGS_slots), log, link);
   return absl::OkStatus();
 }
 
@@ -190,7 +166,10 @@ absl::Status RunWorker(const Invocation& invocation) {
     absl::Status status = brief.status();
     if (status.ok() && !FLAGS_study.empty()) brief->folder = FLAGS_study;
     if (status.ok()) status = LogInto(StrCat(brief->folder, "/groups/", name, "/logs"));
-    if (status.ok()) status = WorkOn(invocation, *brief, name, log, link.get());
+    if (status.ok()) {
+      status = FLAGS_sleep > 0 ? SleepOn(name, log, link.get())
+                               : WorkOn(invocation, *brief, name, log, link.get());
+    }
     if (!status.ok()) {
       link->Leave(StatusText(status));
       link->Join().IgnoreError();

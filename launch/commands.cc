@@ -1,5 +1,6 @@
 #include "launch/commands.h"
 
+#include "launch/command_bench_search.h"
 #include "launch/ranks.h"
 
 namespace mixrec::launch {
@@ -22,6 +23,7 @@ Commands AllCommands() {
       {"bench step", RunBenchStep},
       {"bench score", RunBenchScore},
       {"bench bo", RunBenchBo},
+      {"bench search", OneProcess(RunBenchSearch)},
       {"bench ps", RunBenchPs},
       {"bench allreduce", RunBenchAllreduce},
       {"ps", RunPs},

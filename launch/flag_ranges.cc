@@ -67,7 +67,7 @@ std::map<std::string_view, FlagRange> Ranges() {
       {"heartbeat_seconds", Positive()},
       {"dead_seconds", Positive()},
       {"orphan_seconds", AtLeast(0)},
-      {"shards", AtLeast(1)},
+      {"shards", AtLeast(0)},
       {"sockets", AtLeast(1)},
       {"rounds", AtLeast(1)},
       {"problem", OneOf({"nk2", "nk4", "arch", "contam"})},
@@ -84,6 +84,8 @@ std::map<std::string_view, FlagRange> Ranges() {
       {"lr", Positive()},
       {"tau", Positive()},
       {"seconds", Positive()},
+      {"trial_seconds", Positive()},
+      {"sleep", AtLeast(0)},
       {"mean_length", AtLeast(5)},
   };
   for (std::string_view name : {"seed",

@@ -5,7 +5,10 @@ DEFINE_string(listen, "127.0.0.1:7077",
               "host:port where workers and shard processes reach the authority; shards listen on "
               "the same host; of a scheduler, where groups reach it. Port 0: any free one; auto "
               "(of a scheduler): 127.0.0.1:0, under Slurm this host's network address");
-DEFINE_int64(shards, 1, "Shards that the tables are cut into");
+DEFINE_int64(
+    shards, 1,
+    "Shards that the tables are cut into; of a search: shards to start on this machine for "
+    "the tables of its trials, 0 for none");
 DEFINE_int64(sockets, 1, "Sockets of a shard process, each with a shard and a thread of its own");
 DEFINE_int64(replicas, 0, "Backups of each shard: 0 or 1");
 DEFINE_string(key_file, "",

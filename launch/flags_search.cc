@@ -12,6 +12,9 @@ DEFINE_string(group, "",
               "Name of this worker group, the same when it is started again; empty: host and "
               "process, or job array and task under Slurm");
 DEFINE_int64(slots, 1, "Trials that a group trains side by side");
+DEFINE_double(trial_seconds, 3, "Seconds that a trial of `bench search` takes, which it sleeps");
+DEFINE_double(sleep, 0,
+              "Internal, of groups of `bench search`: sleep so many seconds instead of a trial");
 DEFINE_int64(group_ranks, 1, "Processes of each group, under mpirun");
 DEFINE_double(lease_seconds, 30, "Seconds of silence after which a group is lost");
 DEFINE_int64(max_trial_retries, 2,

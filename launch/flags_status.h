@@ -3,5 +3,6 @@
 
 #include <gflags/gflags_declare.h>
 
+DECLARE_bool(replay);
 DECLARE_bool(json);
 DECLARE_string(http);

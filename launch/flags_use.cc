@@ -26,11 +26,18 @@ DEFINE_string(method, "auto",
               "climbing without a Gaussian process) or random");
 
 DEFINE_string(problem, "arch", "Test problem of `bench bo`: nk2, nk4, arch or contam");
-DEFINE_int64(instance, 0, "Instance of the problem; 0 for the first listed one plus seed mod 5");
+DEFINE_int64(
+    instance, 0,
+    "Instance of the problem, or the first of five for --table, by seed mod 5; 0 for those "
+    "that are listed");
 DEFINE_int64(groups, 1, "Groups that evaluate trials at the same time");
 DEFINE_int64(evaluations, 30, "Evaluations of a run");
 DEFINE_bool(check, false, "Print the check values of the test problems instead");
-DEFINE_bool(table, false, "Print the table of scores by problem and method over --seeds instead");
+DEFINE_bool(table, false,
+            "Print the scores by problem and method over --seeds, and how they grow, instead");
+DEFINE_bool(cost, false,
+            "Print the seconds of a suggestion by how many results and pending points there are "
+            "instead");
 DEFINE_int64(seeds, 10,
              "Seeds of each system of a table, counted from --seed; for bench bo runs of each "
              "problem and method");

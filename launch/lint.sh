@@ -34,7 +34,7 @@ done
 mapfile -t sources < <(git ls-files '*.h' '*.cc' '*.cu' '*.cuh')
 clang-format "${format[@]}" "${sources[@]}"
 python3 cmake/check_layers.py .
-shellcheck -x launch/*.sh launch/slurm/*.sh tests/slurm/*.sh tests/hosts/*.sh .ci/run
+shellcheck -x launch/*.sh launch/slurm/*.sh tests/slurm/*.sh tests/optuna/*.sh tests/hosts/*.sh .ci/run
 if ((tidy)); then
   ((${#files[@]})) || mapfile -t files < <(git ls-files '*.cc')
   clang-tidy -p build/release --quiet "${files[@]}"

@@ -46,6 +46,10 @@ void SchedulerHost::LookAround(net::Outbox* out) {
     failed_ = options_.groups->Maintain(now);
     if (!failed_.ok()) out->Stop();
   }
+  if (options_.watch && failed_.ok()) {
+    failed_ = options_.watch();
+    if (!failed_.ok()) out->Stop();
+  }
   Show(now);
   out->WakeAt(now + kPoll);
 }

@@ -17,6 +17,8 @@ struct SchedulerHostOptions {
   GroupProcesses* groups = nullptr;     // null: they are others'
   StudyBoard* board = nullptr;          // gets the study as it is; may be null
   std::function<void()> on_result;      // a trial has ended
+  // Asked now and then; its error ends the service. May be null.
+  std::function<absl::Status()> watch = nullptr;
 };
 
 class SchedulerHost : public net::Actor {

@@ -107,6 +107,7 @@ absl::Status ServeStudy(const ServiceOptions& options, const Invocation& invocat
   SchedulerHostOptions outside;
   outside.drain = Micros(FLAGS_drain_seconds);
   outside.groups = options.groups;
+  if (options.shards != nullptr) outside.watch = [&] { return options.shards->Check(); };
   outside.board = &board;
   outside.on_result = [&] {
     const std::string warning = bo_driver::ModelWarning(strategy->driver());

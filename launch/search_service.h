@@ -8,6 +8,7 @@
 #include "launch/program.h"
 #include "launch/run_folder.h"
 #include "launch/search_setup.h"
+#include "launch/search_shards.h"
 
 namespace mixrec::launch {
 
@@ -17,6 +18,7 @@ struct ServiceOptions {
   std::string settings;              // groups' must be the same: ConfigHash of the study's request
   std::string listen;                // endpoint, port 0: any
   GroupProcesses* groups = nullptr;  // of this machine; null: groups come by themselves
+  SearchShards* shards = nullptr;    // of its own; null: none
 };
 
 // --listen as an endpoint: "auto" is this host's network address under Slurm and 127.0.0.1

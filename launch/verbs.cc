@@ -174,10 +174,10 @@ Verb Search() {
        ModelGroup(false),
        LossGroup(),
        OptimiserGroup(false),
-       ServersGroup(),
+       ServersGroup({"shards"}),
        {"Run", {"out", "resume", "resume_allow", "dry_run", "simulate_preemption"}},
        MachineGroup()},
-      {{"heartbeat_seconds", "5"}}};
+      {{"heartbeat_seconds", "5"}, {"shards", "0"}}};
 }
 
 Verb Scheduler() {
@@ -212,7 +212,7 @@ Verb Worker() {
            {"Places", {"data", "backbone", "tokenizer", "hard_samples"}},
            ServersGroup(),
            MachineGroup(),
-           {"Internal", {"parent"}}},
+           {"Internal", {"parent", "sleep"}}},
           {}};
 }
 
@@ -339,12 +339,23 @@ Verb BenchBo() {
           "--problem=arch --instance=2001 --seed=20 --method=auto",
           "one run of the search on a test problem, as one JSON line",
           "--check prints the problems' values at given points instead, --table the scores of all "
-          "problems and methods (or of those given).",
+          "problems and methods (or of those given), --cost the seconds of a suggestion.",
           {{"Problem",
             {"problem", "instance", "seed", "method", "groups", "evaluations", "check", "table",
-             "seeds"}},
+             "seeds", "cost"}},
            {"Machine", {"log_level"}}},
           {{"seed", "20"}}};
+}
+
+Verb BenchSearch() {
+  return {"bench search",
+          "[--groups=4 --trials=32]",
+          "what a search by several groups gains over one group, with trials that sleep",
+          "Searches with one group, then with --groups, each a real scheduler and real groups in "
+          "processes of their own; a JSON line each, then the speed-up.",
+          {{"Search", {"groups", "slots", "trials", "trial_seconds", "method", "seed"}},
+           {"Machine", {"log_level"}}},
+          {{"groups", "4"}, {"trials", "32"}, {"log_level", "warning"}}};
 }
 
 Verb BenchPs() {
@@ -390,8 +401,8 @@ Verb Status() {
           "how far a search is: trials by state, groups, best so far, time left",
           "Reads the study's journal; it may run on another machine, or be over. --json prints all "
           "there is for programs. --http serves the page with history, architectures, effects, "
-          "curves and groups until Ctrl-C.",
-          {{"What to show", {"study", "json", "http", "log_level"}}},
+          "curves and groups until Ctrl-C. --replay asks the search for every suggestion again.",
+          {{"What to show", {"study", "json", "http", "replay", "log_level"}}},
           {}};
 }
 
@@ -423,10 +434,10 @@ Flag DescribeFlag(const std::string& name) {
 }  // namespace
 
 std::vector<Verb> Verbs() {
-  return {Synth(),  Prepare(),   Pretrain(),   Mine(),     Search(),  Scheduler(),
-          Worker(), Train(),     TrainCf(),    Evaluate(), Table(),   Recommend(),
-          Export(), BenchStep(), BenchScore(), BenchBo(),  BenchPs(), BenchAllreduce(),
-          Ps(),     Status(),    Doctor()};
+  return {Synth(),          Prepare(),   Pretrain(),   Mine(),     Search(),      Scheduler(),
+          Worker(),         Train(),     TrainCf(),    Evaluate(), Table(),       Recommend(),
+          Export(),         BenchStep(), BenchScore(), BenchBo(),  BenchSearch(), BenchPs(),
+          BenchAllreduce(), Ps(),        Status(),     Doctor()};
 }
 
 const Verb* FindVerb(const std::vector<Verb>& verbs, std::string_view name) {

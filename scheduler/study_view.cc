@@ -63,11 +63,6 @@ std::optional<double> SecondsOf(const std::string& utc) {
   return static_cast<double>(timegm(&parts)) + seconds;
 }
 
-const TrialRecord* StudyView::best() const {
-  const std::vector<const TrialRecord*> ranked = study.Ranked();
-  return ranked.empty() ? nullptr : ranked.front();
-}
-
 StudyView ViewOf(const StudyRecord& study) {
   StudyView view;
   view.study = study;

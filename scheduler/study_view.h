@@ -30,8 +30,6 @@ struct StudyView {
   // Of the trials that are missing, at the pace so far and with the groups alive now; nullopt
   // before the first result.
   std::optional<double> seconds_left;
-
-  const TrialRecord* best() const;  // null: no complete trial
 };
 
 // From the journal alone.

@@ -10,6 +10,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <sstream>
 #include <thread>
 
@@ -27,6 +28,7 @@ using scheduler::StudyRecord;
 using scheduler::TrialRecord;
 using scheduler::TrialState;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using Words = std::vector<std::string>;
 
 std::string Environment(const char* name, const std::string& otherwise) {
@@ -91,10 +93,12 @@ class Search {
                             With(TrialFlags(), flags_)),
                        study_ + "/scheduler.err");
   }
+  // The first group trains two trials side by side.
   void StartGroup(size_t index) {
-    groups_[index] = Start({"worker", "--study=" + study_, StrCat("--group=g", index),
-                            "--threads=1", "--device=cpu", "--log_level=warning"},
-                           StrCat(study_, "/g", index, ".err"));
+    groups_[index] =
+        Start({"worker", "--study=" + study_, StrCat("--group=g", index), "--threads=1",
+               "--device=cpu", "--log_level=warning", StrCat("--slots=", index == 0 ? 2 : 1)},
+              StrCat(study_, "/g", index, ".err"));
   }
   void KillScheduler() {
     scheduler_->Signal(SIGKILL);
@@ -142,58 +146,115 @@ class SearchGroups : public ::testing::Test {
   static void TearDownTestSuite() { std::filesystem::remove_all(Scratch()); }
 };
 
+// How often somebody was killed, each time when some trials have ended: the last ones well before
+// the end.
+struct Kills {
+  int groups = 0, schedulers = 0;
+};
+Kills KillAtRandom(const std::string& study, Search* search) {
+  RandomStream draw(HashKey(static_cast<uint64_t>(Number("MIXREC_GROUPS_SEED", 1)), "kills"));
+  const int trials = Number("MIXREC_GROUPS_TRIALS", 8), kills = Number("MIXREC_GROUPS_KILLS", 4);
+  Kills killed;
+  const Instant until = In(900);
+  while (!search->IsOver() && std::chrono::steady_clock::now() < until) {
+    const int finished = Finished(Record(study));
+    if (killed.groups < kills && finished >= killed.groups * trials / (kills + 1)) {
+      std::this_thread::sleep_for(
+          std::chrono::milliseconds(300 + static_cast<int>(draw.Next() % 900)));
+      search->SignalGroup(draw.Next() % 4, killed.groups % 3 == 2 ? SIGTERM : SIGKILL);
+      ++killed.groups;
+    }
+    if (killed.schedulers < 2 && finished >= (killed.schedulers + 1) * trials / 3) {
+      search->KillScheduler();
+      ++killed.schedulers;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  return killed;
+}
+
+int Attempts(const StudyRecord& study) {
+  int attempts = 0;
+  for (const TrialRecord& trial : study.trials) attempts += scheduler::LeaseOf(trial).attempt;
+  return attempts;
+}
+
+// How many records of the journal end a trial.
+int Ends(const std::string& study) {
+  std::istringstream lines(ReadFile(study + "/study.journal").value_or(""));
+  int ends = 0;
+  for (std::string line; std::getline(lines, line);) {
+    const auto record = nlohmann::json::parse(line);
+    ends += record.at("op_code") == 6 && record.at("state") != 0;  // 6: a trial's state, 0: running
+  }
+  return ends;
+}
+
+// A search by four groups that are killed, to its end; prints what it took.
+StudyRecord SearchUnderKills(const std::string& study, const Words& flags) {
+  const Instant start = std::chrono::steady_clock::now();
+  Search search(study, 4, flags);
+  const Kills killed = KillAtRandom(study, &search);
+  EXPECT_TRUE(search.WaitForEnd(60)) << search.Errors();
+  EXPECT_EQ(search.GroupCodes(), (std::vector<int>(4, 0)));
+  EXPECT_EQ(killed.schedulers, 2);
+  StudyRecord record = Record(study);
+  std::cout << record.trials.size() << " trials in " << Attempts(record) << " attempts; "
+            << killed.groups << " groups and " << killed.schedulers << " schedulers were killed; "
+            << std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()
+            << " s\n";
+  for (const char* file : {"best.flags", "report.html", "trials.csv"}) {
+    EXPECT_TRUE(PathExists(study + "/" + file)) << file;
+  }
+  EXPECT_FALSE(PathExists(study + "/scheduler.json"));  // nobody is there
+  EXPECT_EQ(Ends(study), static_cast<int>(record.trials.size()));
+  EXPECT_EQ(RunMixrec({"status", "--study=" + study, "--replay"}), 0);
+  return record;
+}
+
 // Every trial has one result, and that of a search that nobody disturbed: its point depends on seed
 // and number alone, its score on nothing else.
 TEST_F(SearchGroups, KilledAtRandomTheyFindWhatAnUndisturbedSearchFinds) {
-  const std::string plain = Scratch() + "/plain", study = Scratch() + "/killed";
+  const std::string plain = Scratch() + "/plain";
   const Words random{"--method=random"};
   ASSERT_EQ(RunMixrec(With({"search", "--out=" + plain, "--threads=1", "--log_level=error"},
                            With(TrialFlags(), random))),
             0);
   const StudyRecord expected = Record(plain);
-
-  Search search(study, 4, random);
-  RandomStream draw(HashKey(static_cast<uint64_t>(Number("MIXREC_GROUPS_SEED", 1)), "kills"));
-  const int trials = Number("MIXREC_GROUPS_TRIALS", 8), kills = Number("MIXREC_GROUPS_KILLS", 4);
-  // Each when some trials have ended: the last ones well before the end.
-  int killed = 0, schedulers = 0;
-  const Instant until = In(900);
-  while (!search.IsOver() && std::chrono::steady_clock::now() < until) {
-    const int finished = Finished(Record(study));
-    if (killed < kills && finished >= killed * trials / (kills + 1)) {
-      std::this_thread::sleep_for(
-          std::chrono::milliseconds(300 + static_cast<int>(draw.Next() % 900)));
-      search.SignalGroup(draw.Next() % 4, killed % 3 == 2 ? SIGTERM : SIGKILL);
-      ++killed;
-    }
-    if (schedulers < 2 && finished >= (schedulers + 1) * trials / 3) {
-      search.KillScheduler();
-      ++schedulers;
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  }
-  ASSERT_TRUE(search.WaitForEnd(60)) << search.Errors();
-  EXPECT_EQ(search.GroupCodes(), (std::vector<int>(4, 0)));
-  EXPECT_EQ(schedulers, 2);
-
-  const StudyRecord study_record = Record(study);
-  ASSERT_EQ(study_record.trials.size(), expected.trials.size());
-  int attempts = 0;
+  const StudyRecord study = SearchUnderKills(Scratch() + "/killed", random);
+  ASSERT_EQ(study.trials.size(), expected.trials.size());
   for (size_t i = 0; i < expected.trials.size(); ++i) {
-    const TrialRecord &trial = study_record.trials[i], &other = expected.trials[i];
+    const TrialRecord &trial = study.trials[i], &other = expected.trials[i];
     EXPECT_EQ(trial.state, TrialState::kComplete) << i << ": " << trial.Text("reason");
     EXPECT_EQ(trial.Text("architecture"), other.Text("architecture")) << i;
     EXPECT_EQ(trial.value, other.value) << i;  // bit for bit
     EXPECT_EQ(trial.intermediate_values, other.intermediate_values) << i;
-    attempts += scheduler::LeaseOf(trial).attempt;
   }
-  RecordProperty("attempts", attempts);
-  std::cout << expected.trials.size() << " trials in " << attempts << " attempts; " << killed
-            << " groups and " << schedulers << " schedulers were killed\n";
-  for (const char* file : {"best.flags", "report.html", "trials.csv"}) {
-    EXPECT_TRUE(PathExists(study + "/" + file)) << file;
+}
+
+// With the Gaussian process the points depend on the order of the results; the numbers and the
+// promises do not, and what was suggested is what the journal makes the search suggest.
+TEST_F(SearchGroups, KilledAtRandomEveryTrialOfASearchEndsOnce) {
+  const StudyRecord study = SearchUnderKills(Scratch() + "/killed_auto", {});
+  ASSERT_EQ(study.trials.size(), static_cast<size_t>(Number("MIXREC_GROUPS_TRIALS", 8)));
+  for (const TrialRecord& trial : study.trials) {
+    EXPECT_EQ(trial.state, TrialState::kComplete) << trial.number << ": " << trial.Text("reason");
   }
-  EXPECT_FALSE(PathExists(study + "/scheduler.json"));  // nobody is there
+}
+
+TEST_F(SearchGroups, TrialsKeepTheirTablesOnTheSearchsOwnShards) {
+  const std::string study = Scratch() + "/shards";
+  const Words command = With({"search", "--groups=2", "--shards=2", "--out=" + study, "--threads=2",
+                              "--log_level=warning"},
+                             TrialFlags());
+  ASSERT_EQ(RunMixrec(command), 0) << ReadFile(Scratch() + "/errors").value_or("");
+  const StudyRecord record = Record(study);
+  EXPECT_EQ(record.trials.size(), static_cast<size_t>(Number("MIXREC_GROUPS_TRIALS", 8)));
+  for (const TrialRecord& trial : record.trials) EXPECT_EQ(trial.state, TrialState::kComplete);
+  EXPECT_THAT(ReadFile(study + "/shards").value_or(""), HasSubstr("ps: ready: 2 shards"));
+  EXPECT_THAT(ReadFile(study + "/trials/trial-0/run.json").value_or(""),
+              HasSubstr("\"ps\": \"127.0.0.1:"));
+  EXPECT_THAT(ReadFile(study + "/best.flags").value_or(""), Not(HasSubstr("--ps=")));
 }
 
 TEST_F(SearchGroups, AStoppedSearchGoesOnWithTheSameCommand) {

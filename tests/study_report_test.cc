@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include "bo_driver/report.h"
+#include "bo_driver/study_definition.h"
+#include "bo_driver/study_results.h"
 #include "bo_driver/study_runner.h"
 #include "common/file.h"
 #include "study_sample.h"
@@ -123,7 +125,7 @@ TEST_F(SampleText, StatusSaysHowFarWhoWhatAndWhatWentWrong) {
   const std::string text = StudyText(view_, study_->now());
   EXPECT_THAT(text, HasSubstr("sample: running, 29 of 48 trials finished, about 1"));
   EXPECT_THAT(text, HasSubstr("26 complete, 3 stopped early, 2 failed, 3 running, 0 waiting"));
-  EXPECT_THAT(text, HasSubstr(StrCat(" in trial ", view_.best()->number, "\n")));
+  EXPECT_THAT(text, HasSubstr(StrCat(" in trial ", WinnerOf(view_.study)->number, "\n")));
   EXPECT_THAT(text, HasSubstr("groups: 3 alive of 5"));
   EXPECT_THAT(text, HasSubstr("node2-1  lost "));
   EXPECT_THAT(text, ::testing::ContainsRegex("node1-1  alive +[0-9]+ results  trial [0-9]+, epoch "
@@ -136,8 +138,8 @@ TEST_F(SampleText, JsonHasTheSameForPrograms) {
   const nlohmann::json counts = {{"wanted", 48}, {"finished", 29}, {"complete", 26}, {"pruned", 3},
                                  {"failed", 2},  {"running", 3},   {"waiting", 0}};
   EXPECT_EQ(json["counts"], counts);
-  EXPECT_EQ(json["best"]["trial"], view_.best()->number);
-  EXPECT_EQ(json["best"]["value"], *view_.best()->value);
+  EXPECT_EQ(json["best"]["trial"], WinnerOf(view_.study)->number);
+  EXPECT_EQ(json["best"]["value"], *WinnerOf(view_.study)->value);
   EXPECT_GT(json["seconds_left"], 60);
   ASSERT_EQ(json["groups"].size(), 5u);
   EXPECT_EQ(json["groups"][3]["state"], "lost");
@@ -156,6 +158,35 @@ TEST(StudyReport, CsvHasOneLineATrialAndQuotesReasons) {
   EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 7);
   EXPECT_THAT(csv, HasSubstr("3,failed,,,"));
   EXPECT_THAT(csv, HasSubstr("\"bad, \"\"very\"\" <bad>\""));
+}
+
+// A single high score may be luck: best.flags has the best mean, and so has whoever shows the best.
+TEST(StudyReport, TheBestOfRepeatedTrialsIsTheBestMeanWhereverItIsShown) {
+  scheduler::StudyRecord study;
+  study.name = "repeated";
+  study.created = true;
+  const auto add = [&](const char* bits, double value, int repeats) {
+    scheduler::TrialRecord trial;
+    trial.number = static_cast<int>(study.trials.size());
+    trial.state = scheduler::TrialState::kComplete;
+    trial.value = value;
+    trial.attributes = {{kBitsAttribute, bits}, {kSourceAttribute, "random"}};
+    if (repeats >= 0) trial.attributes[kReplicateAttribute] = repeats;
+    study.trials.push_back(trial);
+  };
+  add("000000000", .5, -1);
+  add("000111000", .9, -1);
+  add("111000111", .8, -1);
+  add("000111000", .1, 1);
+  add("111000111", .75, 2);
+  ASSERT_NE(WinnerOf(study), nullptr);
+  EXPECT_EQ(WinnerOf(study)->number, 2);
+  const scheduler::StudyView view = scheduler::ViewOf(study);
+  EXPECT_EQ(StudyJson(view, nullptr)["best"]["trial"], 2);
+  EXPECT_EQ(StudyJson(view, nullptr)["best"]["value"], .775);
+  EXPECT_EQ(StudyJson(view, nullptr)["best"]["evaluations"], 2);
+  EXPECT_THAT(StudyText(view, 0), HasSubstr("best: 0.775 in trial 2, mean of 2\n"));
+  EXPECT_THAT(PageTitle(view), HasSubstr("0.775"));
 }
 
 }  // namespace
