@@ -7,6 +7,7 @@
 #include "bench/step_setup.h"
 #include "data/batcher.h"
 #include "worker/recommender.h"
+#include "worker/step_profile.h"
 
 namespace mixrec::bench {
 namespace {
@@ -69,6 +70,12 @@ absl::StatusOr<nlohmann::json> RunScoreBench(const data::Dataset& dataset,
     MIXREC_RETURN_IF_ERROR(run());
     ++rounds;
     seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  }
+  if (!options.profile.empty()) {
+    worker::StepProfile profile(options.device);
+    MIXREC_RETURN_IF_ERROR(run());
+    MIXREC_RETURN_IF_ERROR(
+        profile.Finish(1, StrCat(options.profile, "/", options.shape), "score").status());
   }
   const auto users = static_cast<double>(rounds * static_cast<int64_t>(queries.size()));
   const int64_t tokens = CountTokens(catalogue, queries, recommend.max_items);

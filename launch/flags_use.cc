@@ -48,6 +48,7 @@ DEFINE_int64(candidates, 1,
              "Models of different architectures that `bench step` trains side by side, each in a "
              "stream of its own");
 DEFINE_string(profile, "",
-              "Folder for a profile of some train steps: tables of phases and kernels, traces that "
+              "Folder for a profile of some train steps, or of scoring: tables of phases and "
+              "kernels, traces that "
               "Perfetto opens");
 DEFINE_int64(rounds, 5, "Measurements of each side, in turns; their medians count");

@@ -325,13 +325,14 @@ Verb BenchStep() {
 }
 
 Verb BenchScore() {
-  return {"bench score",
-          "[--shape=opt-125m]",
-          "time scoring: users/s with whole histories and all items ranked",
-          "On random weights and the users of --data, or of a synthetic data set; one JSON line a "
-          "shape.",
-          {{"Scoring", {"shape", "data", "tokenizer", "seconds", "seed"}}, MachineGroup()},
-          {}};
+  return {
+      "bench score",
+      "[--shape=opt-125m]",
+      "time scoring: users/s with whole histories and all items ranked",
+      "On random weights and the users of --data, or of a synthetic data set; one JSON line a "
+      "shape.",
+      {{"Scoring", {"shape", "data", "tokenizer", "seconds", "seed", "profile"}}, MachineGroup()},
+      {}};
 }
 
 Verb BenchBo() {

@@ -29,23 +29,29 @@ at::Tensor ContrastiveLoss(const Stream& stream, const at::Tensor& states, doubl
   const int64_t queries = stream.cl_query.numel();
   const auto fp32 = states.options().dtype(at::kFloat);
   if (queries == 0) return at::zeros({}, fp32);
-  const at::Tensor candidates = stream.cl_candidates.flatten();
-  const Normalised h = Normalise(states.index_select(0, stream.cl_query).to(at::kFloat));
-  const Normalised other = Normalise(
-      states.index_select(0, candidates).to(at::kFloat).view({queries, stream.negatives + 1, -1}));
-  const at::Tensor similarity = (h.unit.unsqueeze(1) * other.unit).sum(-1) / temperature;
+  // Rows of [query ; its candidates], normalised together.
+  const at::Tensor reads = at::cat({stream.cl_query.unsqueeze(1), stream.cl_candidates}, 1);
+  const Normalised rows = Normalise(states.index_select(0, reads.flatten())
+                                        .to(at::kFloat)
+                                        .view({queries, stream.negatives + 2, -1}));
+  const at::Tensor query = rows.unit.narrow(1, 0, 1);
+  const at::Tensor others = rows.unit.narrow(1, 1, stream.negatives + 1);
+  const at::Tensor similarity = (query * others).sum(-1) / temperature;
   const at::Tensor log_probability = similarity.log_softmax(1);
   const at::Tensor loss = -(log_probability.select(1, 0) * stream.cl_weights).sum();
 
   at::Tensor d_similarity = log_probability.exp();
   d_similarity.select(1, 0).sub_(1.0);
-  d_similarity.mul_(stream.cl_weights.unsqueeze(1)).mul_(weight / temperature);
+  d_similarity.mul_((stream.cl_weights * (weight / temperature)).unsqueeze(1));
   const at::Tensor d_scaled = d_similarity.unsqueeze(-1);
-  at::Tensor sum = at::zeros(states.sizes(), fp32);
-  sum.index_add_(0, stream.cl_query, NormaliseBackward((d_scaled * other.unit).sum(1), h));
-  sum.index_add_(0, candidates,
-                 NormaliseBackward(d_scaled * h.unit.unsqueeze(1), other).flatten(0, 1));
-  d_states.add_(sum);
+  const at::Tensor d_unit =
+      at::cat({(d_scaled * others).sum(1, /*keepdim=*/true), d_scaled * query}, 1);
+  const at::Tensor d_rows = NormaliseBackward(d_unit, rows).flatten(0, 1);
+  if (d_states.scalar_type() == at::kFloat) {
+    d_states.index_add_(0, reads.flatten(), d_rows);
+  } else {
+    d_states.add_(at::zeros(states.sizes(), fp32).index_add_(0, reads.flatten(), d_rows));
+  }
   return loss;
 }
 

@@ -21,6 +21,12 @@ __device__ __forceinline__ void CopyAsync(Bf16* to, const Bf16* from, bool valid
                "l"(from), "r"(valid ? 16 : 0)
                : "memory");
 }
+template <typename Word>
+__device__ __forceinline__ void CopyWordAsync(Word* to, const Word* from) {
+  static_assert(sizeof(Word) == 4);
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;\n" ::"r"(SharedAddress(to)), "l"(from)
+               : "memory");
+}
 __device__ __forceinline__ void CommitCopies() {
   asm volatile("cp.async.commit_group;\n" ::: "memory");
 }

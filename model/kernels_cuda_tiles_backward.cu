@@ -34,6 +34,32 @@ struct QuerySums {
   float log_sum_exp[2][2] = {}, delta[2][2] = {};  // [kind][query]
 };
 
+// Half of a row of one head, held by one of two neighbouring threads.
+template <int kHead>
+struct HalfRow {
+  Pack<Bf16, 8> packs[kHead / 16] = {};
+  __device__ __forceinline__ static int Column(int pack) {
+    return static_cast<int>(threadIdx.x) % 2 * (kHead / 2) + 8 * pack;
+  }
+  __device__ __forceinline__ void Load(const Bf16* row) {
+#pragma unroll
+    for (int p = 0; p < kHead / 16; ++p) {
+      packs[p] = *reinterpret_cast<const Pack<Bf16, 8>*>(row + Column(p));
+    }
+  }
+  __device__ __forceinline__ float Dot(const Bf16* row) const {
+    float sum = 0.0f;
+#pragma unroll
+    for (int p = 0; p < kHead / 16; ++p) {
+      float other[8];
+      cuda::Load(row + Column(p), other);
+#pragma unroll
+      for (int i = 0; i < 8; ++i) sum += ToFloat(packs[p].values[i]) * other[i];
+    }
+    return sum;
+  }
+};
+
 // weight = exp(score - log-sum-exp) for both attentions and d_score, the gradient of the scores.
 template <int kTiles>
 __device__ __forceinline__ void ScoreGradient(const float (&scores)[kTiles][4],
@@ -130,23 +156,37 @@ __global__ void __launch_bounds__(kTileThreads)
   copy_chunk(0);
   if (keys.shared > 0) CopyShared(a, keys, 0, offset, shared_k, shared_v);
   CommitCopies();
+
+  // What the copies are waited for with: a query's results (two threads a query) and sums.
+  HalfRow<kHead> out[2];
+  bool valid[2];
+  int rows[2];
+  QuerySums sums;
+#pragma unroll
+  for (int kind = 0; kind < 2; ++kind) {
+    const int query = query_begin + static_cast<int>(threadIdx.x) / 2;
+    if (kind < kinds && query < query_end) out[kind].Load(b.out.row(kind, query) + offset);
+  }
+#pragma unroll
+  for (int h = 0; h < 2; ++h) {
+    const int query = query_begin + first + (lane >> 2) + 8 * h;
+    valid[h] = query < query_end;
+    rows[h] = valid[h] ? a.query_rows[query] : -1;
+#pragma unroll
+    for (int kind = 0; kind < 2; ++kind) {
+      if (kind < kinds && valid[h]) {
+        sums.log_sum_exp[kind][h] = b.log_sum_exp.row(kind, query)[head] * kLog2E;
+      }
+    }
+  }
   WaitCopies<0>();
   __syncthreads();
 
-  for (int kind = 0; kind < kinds; ++kind) {  // two threads a query
-    const int query = threadIdx.x / 2, half = threadIdx.x % 2 * (kHead / 2);
-    float delta = 0.0f;
-    if (query_begin + query < query_end) {
-      const Bf16* out = b.out.row(kind, query_begin + query) + offset;
 #pragma unroll
-      for (int c = 0; c < kHead / 2; c += 8) {
-        float value[8], gradient[8];
-        Load(out + half + c, value);
-        Load(d_out[kind].at(query, half + c), gradient);
-#pragma unroll
-        for (int i = 0; i < 8; ++i) delta += value[i] * gradient[i];
-      }
-    }
+  for (int kind = 0; kind < 2; ++kind) {
+    if (kind >= kinds) break;
+    const int query = threadIdx.x / 2;
+    float delta = out[kind].Dot(d_out[kind].at(query, 0));
     delta += __shfl_xor_sync(kAllLanes, delta, 1);
     if (threadIdx.x % 2 == 0) {
       deltas[kind * kTileRows + query] = delta;
@@ -154,18 +194,10 @@ __global__ void __launch_bounds__(kTileThreads)
     }
   }
   __syncthreads();
-
-  bool valid[2];
-  int rows[2];
-  QuerySums sums;
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
-    const int query = first + (lane >> 2) + 8 * h;
-    valid[h] = query_begin + query < query_end;
-    rows[h] = valid[h] ? a.query_rows[query_begin + query] : -1;
     for (int kind = 0; kind < kinds && valid[h]; ++kind) {
-      sums.log_sum_exp[kind][h] = b.log_sum_exp.row(kind, query_begin + query)[head] * kLog2E;
-      sums.delta[kind][h] = deltas[kind * kTileRows + query];
+      sums.delta[kind][h] = deltas[kind * kTileRows + first + (lane >> 2) + 8 * h];
     }
   }
 
@@ -320,10 +352,16 @@ __global__ void __launch_bounds__(kTileThreads)
     if (threadIdx.x < kTileRows) {
       const int query = begin + static_cast<int>(threadIdx.x);
       const bool valid = query < end;
+      const int of = valid ? query : begin;
       float* to = sums + buffer * 2 * kTileRows + threadIdx.x;
-      to[0] = valid ? b.log_sum_exp.row(kind, query)[head] * kLog2E : 0.0f;
-      to[kTileRows] = valid ? b.delta.row(kind, query)[head] : 0.0f;
-      query_rows[buffer * kTileRows + threadIdx.x] = valid ? a.query_rows[query] : -1;
+      CopyWordAsync(to, b.log_sum_exp.row(kind, of) + head);
+      CopyWordAsync(to + kTileRows, b.delta.row(kind, of) + head);
+      int* row = query_rows + buffer * kTileRows + threadIdx.x;
+      if (valid) {
+        CopyWordAsync(row, a.query_rows + query);
+      } else {
+        *row = -1;
+      }
     }
   };
   CopyRows<kHead, kTileRows>(a.k, offset, tile[kTileKeyBegin], tile[kTileKeyEnd], k);
@@ -359,7 +397,7 @@ __global__ void __launch_bounds__(kTileThreads)
           const int row = query_rows[buffer * kTileRows + query];
           const float* of_query = sums + buffer * 2 * kTileRows + query;
           const bool seen = row >= 0 && key < tile[kTileKeyEnd] && (kind == kContext || key <= row);
-          const float weight = seen ? exp2f(scores[j][i] * scale - of_query[0]) : 0.0f;
+          const float weight = seen ? exp2f(scores[j][i] * scale - of_query[0] * kLog2E) : 0.0f;
           d_weight[j][i] = weight * (d_weight[j][i] - of_query[kTileRows]);
           scores[j][i] = weight;
         }

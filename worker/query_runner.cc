@@ -7,6 +7,7 @@
 
 #include "common/stop_signal.h"
 #include "model/stream.h"
+#include "tensor/side_stream.h"
 
 namespace mixrec::worker {
 namespace {
@@ -142,12 +143,36 @@ class Pace {
   size_t batch_ = 0;
 };
 
+using Consumer = std::function<absl::Status(absl::Span<const int32_t>, const at::Tensor&)>;
+
+// `states` [N, D] of the chosen queries, which the side stream has, in parts of `most_states`.
+absl::Status Consume(const std::vector<int32_t>& chosen, const at::Tensor& states,
+                     int64_t most_states, const Consumer& consumer, tensor::SideStream* side) {
+  absl::Status status;
+  side->RunForked({}, [&] {
+    const at::Tensor finite = states.isfinite().all();
+    const auto count = static_cast<int64_t>(chosen.size());
+    for (int64_t first = 0; first < count && status.ok(); first += most_states) {
+      const int64_t size = std::min(most_states, count - first);
+      status = consumer(absl::MakeConstSpan(chosen).subspan(static_cast<size_t>(first),
+                                                            static_cast<size_t>(size)),
+                        states.narrow(0, first, size));
+    }
+    if (status.ok() && !finite.item<bool>()) {
+      status = FailureError(
+          "the model's states are not finite: it has diverged, or the precision is "
+          "too low for this backbone");
+    }
+  });
+  return status;
+}
+
 }  // namespace
 
-absl::Status RunQueries(
-    const data::Catalogue& catalogue, const std::vector<data::EvaluationQuery>& queries,
-    const QueryRunnerOptions& options, ModelState* state,
-    const std::function<absl::Status(absl::Span<const int32_t>, const at::Tensor&)>& consume) {
+absl::Status RunQueries(const data::Catalogue& catalogue,
+                        const std::vector<data::EvaluationQuery>& queries,
+                        const QueryRunnerOptions& options, ModelState* state,
+                        const Consumer& consume) {
   const data::BatchOptions batch_options = SequenceOptions(*state, options.max_items);
   const bool on_cpu = state->device().is_cpu();
   const int64_t max_tokens = options.max_batch_tokens > 0 ? options.max_batch_tokens
@@ -163,25 +188,25 @@ absl::Status RunQueries(
   Pace pace(options.group, plan.size());
   BatchPacker packer(catalogue, queries, batch_options, PartOf(std::move(plan), options.group),
                      *state);
-  while (const auto packed = packer.Next()) {
+  // A batch's states are consumed, which waits for the device, while the next one's are computed.
+  tensor::SideStream side(state->device());
+  std::optional<BatchPacker::Packed> last;
+  at::Tensor last_states;
+  do {
     if (StopRequested()) return StoppedError("stopped on request");
-    MIXREC_RETURN_IF_ERROR(pace.BeforeBatch());
-    MIXREC_ASSIGN_OR_RETURN(const at::Tensor states, Forward(*packed, state));
-    const at::Tensor finite = states.isfinite().all();
-    const auto chosen = absl::MakeConstSpan(*packed->chosen);
-    const auto count = static_cast<int64_t>(chosen.size());
-    for (int64_t first = 0; first < count; first += max_states) {
-      const int64_t size = std::min(max_states, count - first);
-      MIXREC_RETURN_IF_ERROR(
-          consume(chosen.subspan(static_cast<size_t>(first), static_cast<size_t>(size)),
-                  states.narrow(0, first, size)));
+    auto packed = packer.Next();
+    at::Tensor states;
+    if (packed) {
+      MIXREC_RETURN_IF_ERROR(pace.BeforeBatch());
+      MIXREC_ASSIGN_OR_RETURN(states, Forward(*packed, state));
     }
-    if (!finite.item<bool>()) {
-      return FailureError(
-          "the model's states are not finite: it has diverged, or the precision is "
-          "too low for this backbone");
+    if (last) {
+      MIXREC_RETURN_IF_ERROR(Consume(*last->chosen, last_states, max_states, consume, &side));
     }
-  }
+    side.Fork();
+    last = std::move(packed);
+    last_states = std::move(states);
+  } while (last);
   return absl::OkStatus();
 }
 
