@@ -9,6 +9,7 @@
 #include "bench/step_setup.h"
 #include "common/random.h"
 #include "worker/own_stream.h"
+#include "worker/side_by_side.h"
 #include "worker/train_step.h"
 
 namespace mixrec::bench {
@@ -16,11 +17,12 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// A model in training.
+// A model in training, alone or with others.
 class Candidate {
  public:
   Candidate(const data::Dataset& dataset, const data::Catalogue& catalogue,
-            const model::Backbone& backbone, const StepBenchOptions& options, int number)
+            const model::Backbone& backbone, const StepBenchOptions& options, int number,
+            worker::SideBySide* others)
       : stream_(options.device), options_(options) {
     const worker::StreamScope scope = stream_.Enter();
     for (size_t bit = 0; bit < options_.model.architecture.size(); ++bit) {
@@ -32,21 +34,21 @@ class Candidate {
                                              BatchOptionsOf(backbone.config, options_), options_);
     state_ = std::make_unique<worker::ModelState>(backbone, options_.model, dataset.users(),
                                                   dataset.items());
+    step_ = std::make_unique<worker::TrainStep>(worker::StepOptions(), state_.get(), others);
   }
   // Steps until the number of steps or the moment is reached, whichever comes last; returns how
   // many.
   absl::StatusOr<int64_t> Train(int64_t least, Clock::time_point until) {
     const worker::StreamScope scope = stream_.Enter();
-    if (step_ == nullptr) {
-      MIXREC_RETURN_IF_ERROR(state_->Initialise(options_.seed));
-      step_ = std::make_unique<worker::TrainStep>(worker::StepOptions(), state_.get());
-    }
+    if (steps_ == 0) MIXREC_RETURN_IF_ERROR(state_->Initialise(options_.seed));
+    step_->BeginEpoch();
     int64_t done = 0;
     for (; done < least || Clock::now() < until; ++done) {
       MIXREC_RETURN_IF_ERROR(
           step_->Run(batches_->current(), steps_++, 5e-5, &batches_->next()).status());
       batches_->Advance();
     }
+    step_->EndEpoch();
     return done;
   }
 
@@ -96,14 +98,17 @@ absl::StatusOr<nlohmann::json> RunCandidatesBench(const data::Dataset& dataset,
   if (static_cast<int64_t>(data::TrainableUsers(dataset).size()) < options.batch) {
     return UsageError("--batch=", options.batch, " is more than the data set's trainable users");
   }
-  std::vector<std::unique_ptr<Candidate>> models;
-  models.push_back(std::make_unique<Candidate>(dataset, catalogue, backbone, validated, 0));
-  MIXREC_ASSIGN_OR_RETURN(const double alone, Measure(models, validated));
-  while (static_cast<int>(models.size()) < candidates) {
-    models.push_back(std::make_unique<Candidate>(dataset, catalogue, backbone, validated,
-                                                 static_cast<int>(models.size())));
-  }
-  MIXREC_ASSIGN_OR_RETURN(const double together, Measure(models, validated));
+  const auto measure = [&](int count, worker::SideBySide* others) {
+    std::vector<std::unique_ptr<Candidate>> models;
+    for (int i = 0; i < count; ++i) {
+      models.push_back(
+          std::make_unique<Candidate>(dataset, catalogue, backbone, validated, i, others));
+    }
+    return Measure(models, validated);
+  };
+  worker::SideBySide others(options.device, candidates);
+  MIXREC_ASSIGN_OR_RETURN(const double alone, measure(1, nullptr));
+  MIXREC_ASSIGN_OR_RETURN(const double together, measure(candidates, &others));
   return nlohmann::json{{"shape", options.shape},          {"device", options.device.str()},
                         {"batch", options.batch},          {"candidates", candidates},
                         {"alone_users_per_second", alone}, {"together_users_per_second", together},

@@ -1,5 +1,6 @@
 // `mixrec bench step --candidates=K`: K models of different architectures trained side by side on
-// one device, each in a thread and a stream of its own, over one backbone and the same users.
+// one device over one backbone and the same users: steps of all of them (worker/side_by_side.h),
+// each driven by a thread.
 #pragma once
 
 #include <nlohmann/json.hpp>

@@ -29,7 +29,8 @@ constexpr double kGraceSeconds = 30;  // for groups to see that the study is ove
 // One trial after another, in this process.
 absl::Status SearchAlone(const Invocation& invocation, const Materials& materials,
                          const RunRequest& request, RunFolder* run) {
-  MIXREC_ASSIGN_OR_RETURN(worker::SearchObjective objective, MakeObjective(materials, run->path()));
+  MIXREC_ASSIGN_OR_RETURN(worker::SearchObjective objective,
+                          MakeObjective(materials, run->path(), nullptr));
   MIXREC_ASSIGN_OR_RETURN(const bo_driver::StudyOptions options, StudyOptionsOfFlags(materials));
   MIXREC_ASSIGN_OR_RETURN(bo_driver::Study study,
                           bo_driver::Study::OpenOrCreate(run->path(), options));
@@ -72,7 +73,7 @@ absl::StatusOr<GroupProcessesOptions> GroupsOfFlags(const std::string& study) {
   const int64_t cores = std::max(1u, std::thread::hardware_concurrency());
   const int64_t threads = FLAGS_threads > 0 ? FLAGS_threads : cores;
   const int64_t share = std::max<int64_t>(1, threads / (FLAGS_groups * FLAGS_group_ranks));
-  options.arguments = {StrCat("--threads=", share), StrCat("--slots=", FLAGS_slots),
+  options.arguments = {StrCat("--threads=", share), StrCat("--slots=", FLAGS_per_gpu),
                        StrCat("--device=", FLAGS_device), StrCat("--log_level=", FLAGS_log_level)};
   return options;
 }
@@ -91,9 +92,9 @@ absl::Status SearchWithGroups(const Invocation& invocation, const Materials& mat
   GroupProcesses groups(std::move(options));
   service.groups = &groups;
   *invocation.out << "searching with " << FLAGS_groups << " groups of " << FLAGS_group_ranks
-                  << (FLAGS_group_ranks == 1 ? " rank" : " ranks") << " and " << FLAGS_slots
-                  << (FLAGS_slots == 1 ? " slot" : " slots") << "; what they print is in "
-                  << run->File("groups") << std::endl;
+                  << (FLAGS_group_ranks == 1 ? " rank" : " ranks") << " and " << FLAGS_per_gpu
+                  << (FLAGS_per_gpu == 1 ? " trial" : " trials")
+                  << " at a time; what they print is in " << run->File("groups") << std::endl;
   scheduler::StudyRecord study;
   const absl::Status status = ServeStudy(service, invocation, run, &study);
   if (!status.ok()) groups.AskToStop();
@@ -115,7 +116,7 @@ absl::Status SearchIn(const Invocation& invocation, const Materials& materials, 
   MIXREC_ASSIGN_OR_RETURN(const std::unique_ptr<SearchShards> shards, StartShards(*run));
   RunRequest request = StudyRequest(invocation, materials, FLAGS_out);
   request.flags["ps"] = FLAGS_ps;
-  const bool grouped = FLAGS_groups > 1 || FLAGS_group_ranks > 1 || FLAGS_slots > 1;
+  const bool grouped = FLAGS_groups > 1 || FLAGS_group_ranks > 1 || FLAGS_per_gpu > 1;
   return grouped ? SearchWithGroups(invocation, materials, request, run, shards.get())
                  : SearchAlone(invocation, materials, request, run);
 }

@@ -118,6 +118,13 @@ scheduler::GroupOptions GroupOptionsOf(const std::string& name) {
   return options;
 }
 
+// On a GPU the trials of all slots step together; on a CPU nothing is gained by it.
+std::unique_ptr<worker::SideBySide> CompanyOfFlags(const Materials& materials) {
+  const at::Device device = materials.backbone.word_embedding.device();
+  if (FLAGS_slots < 2 || device.is_cpu()) return nullptr;
+  return std::make_unique<worker::SideBySide>(device, FLAGS_slots);
+}
+
 // Loads what the study needs, then trains what comes.
 absl::Status WorkOn(const Invocation& invocation, const StudyBrief& brief, const std::string& name,
                     const RecentLog& log, GroupLink* link) {
@@ -129,8 +136,9 @@ absl::Status WorkOn(const Invocation& invocation, const StudyBrief& brief, const
   study.flags = brief.flags;
   MIXREC_RETURN_IF_ERROR(CheckSameInputs(brief, study));
   MIXREC_RETURN_IF_ERROR(LoadCatalogueInto(brief.folder, materials.get()));
+  const std::unique_ptr<worker::SideBySide> company = CompanyOfFlags(*materials);
   MIXREC_ASSIGN_OR_RETURN(worker::SearchObjective objective,
-                          MakeObjective(*materials, brief.folder));
+                          MakeObjective(*materials, brief.folder, company.get()));
   const TrialRunner runner(brief, study, invocation.table, std::move(objective));
   link->SetReady(ConfigHash(study), Describe(materials->compute));
   const auto run = [&](const TrialAttempt& attempt, const auto& on_epoch) {

@@ -15,6 +15,9 @@ DEFINE_int64(slots, 1, "Trials that a group trains side by side");
 DEFINE_double(trial_seconds, 3, "Seconds that a trial of `bench search` takes, which it sleeps");
 DEFINE_double(sleep, 0,
               "Internal, of groups of `bench search`: sleep so many seconds instead of a trial");
+DEFINE_int64(per_gpu, 1,
+             "Trials that each group's process trains side by side; on a GPU their steps share the "
+             "products with the frozen weights");
 DEFINE_int64(group_ranks, 1, "Processes of each group, under mpirun");
 DEFINE_double(lease_seconds, 30, "Seconds of silence after which a group is lost");
 DEFINE_int64(max_trial_retries, 2,

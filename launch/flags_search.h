@@ -7,6 +7,7 @@ DECLARE_string(study);
 DECLARE_string(scheduler);
 DECLARE_string(group);
 DECLARE_int64(slots);
+DECLARE_int64(per_gpu);
 DECLARE_int64(group_ranks);
 DECLARE_double(sleep);
 DECLARE_double(trial_seconds);

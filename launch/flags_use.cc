@@ -45,8 +45,8 @@ DEFINE_double(seconds, 10,
               "Seconds of train steps to measure, at least three steps; for bench ps of every "
               "measurement");
 DEFINE_int64(candidates, 1,
-             "Models of different architectures that `bench step` trains side by side, each in a "
-             "stream of its own");
+             "Models of different architectures that `bench step` trains side by side, in steps of "
+             "all together");
 DEFINE_string(profile, "",
               "Folder for a profile of some train steps, or of scoring: tables of phases and "
               "kernels, traces that "

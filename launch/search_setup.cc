@@ -69,7 +69,7 @@ absl::StatusOr<StudyOptions> StudyOptionsOfFlags(const Materials& materials) {
   options.layers = StudyLayers(materials, options);
   options.trials = static_cast<int>(FLAGS_trials);
   options.seed = static_cast<uint64_t>(FLAGS_seed);
-  options.groups = static_cast<int>(FLAGS_groups);
+  options.groups = static_cast<int>(FLAGS_groups * FLAGS_per_gpu);
   MIXREC_ASSIGN_OR_RETURN(options.method, bo_driver::ParseMethod(FLAGS_method));
   MIXREC_ASSIGN_OR_RETURN(options.early_stop, bo_driver::ParseEarlyStopRule(FLAGS_early_stop));
   options.epochs = static_cast<int>(FLAGS_trial_epochs);
@@ -84,7 +84,8 @@ absl::StatusOr<StudyOptions> StudyOptionsOfFlags(const Materials& materials) {
 }
 
 absl::StatusOr<worker::SearchObjective> MakeObjective(const Materials& materials,
-                                                      const std::string& study_folder) {
+                                                      const std::string& study_folder,
+                                                      worker::SideBySide* others) {
   worker::SearchObjectiveOptions options;
   MIXREC_ASSIGN_OR_RETURN(options.train, TrainOptionsOfFlags(FLAGS_trial_epochs));
   options.fraction = FLAGS_bo_fraction;
@@ -92,7 +93,9 @@ absl::StatusOr<worker::SearchObjective> MakeObjective(const Materials& materials
   MIXREC_RETURN_IF_ERROR(MakeFolder(options.folder));
   model::ModelOptions model = materials.options;
   model.architecture.clear();
-  return worker::SearchObjective(InputsOf(materials), model, options);
+  worker::TrainInputs inputs = InputsOf(materials);
+  inputs.others = others;
+  return worker::SearchObjective(inputs, model, options);
 }
 
 RunRequest StudyRequest(const Invocation& invocation, const Materials& materials,

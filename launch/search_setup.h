@@ -16,9 +16,11 @@ namespace mixrec::launch {
 // options keep copies only, but for `feasible`, which needs the materials to stay.
 absl::StatusOr<bo_driver::StudyOptions> StudyOptionsOfFlags(const Materials& materials);
 
-// Trains and scores trials below STUDY/trials. Keeps pointers into the materials.
+// Trains and scores trials below STUDY/trials. Keeps pointers into the materials, and `others`:
+// where trials in several threads step together, or null.
 absl::StatusOr<worker::SearchObjective> MakeObjective(const Materials& materials,
-                                                      const std::string& study_folder);
+                                                      const std::string& study_folder,
+                                                      worker::SideBySide* others);
 
 // The study as a run of `mixrec search`, whichever command works on it, in the folder.
 RunRequest StudyRequest(const Invocation& invocation, const Materials& materials,

@@ -162,14 +162,14 @@ FlagGroup LeaseGroup(const Names& first) {
 Verb Search() {
   return {
       "search",
-      "--data=DIR --backbone=DIR --out=DIR --trials=30 [--groups=4]",
+      "--data=DIR --backbone=DIR --out=DIR --trials=30 [--groups=4] [--per_gpu=8]",
       "search for the best architecture of the DAMoE layers",
-      "One trial after another, or --groups at a time; every trial is stored in "
+      "One trial after another, or --groups and --per_gpu at a time; every trial is stored in "
       "DIR/study.journal (Optuna's journal format) and has its run under DIR/trials. Stop it at "
       "any moment; the same command goes on. Ends with a table of the best trials, "
       "DIR/best.flags (for `mixrec train --flagfile`) and an HTML page.",
       {SearchGroup(),
-       LeaseGroup({"groups", "slots", "devices", "http"}),
+       LeaseGroup({"groups", "per_gpu", "devices", "http"}),
        DataGroup(),
        ModelGroup(false),
        LossGroup(),

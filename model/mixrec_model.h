@@ -47,6 +47,13 @@ class MixrecModel {
  public:
   // Keeps references: backbone and parameters outlive the model. Options are validated.
   MixrecModel(const Backbone& backbone, const ModelOptions& options, DenseParameters* parameters);
+  // Several models side by side, which have mode and replace_every in common: one stream of rows
+  // goes through the frozen weights, the trainable pieces see the rows of their own model.
+  struct Member {
+    ModelOptions options;
+    DenseParameters* parameters;
+  };
+  MixrecModel(const Backbone& backbone, const std::vector<Member>& members);
   ~MixrecModel();
 
   // [SEQ] and [ALIGN] start at the backbone's own vector for them, or, for want of one, at the
@@ -73,6 +80,12 @@ class MixrecModel {
   // gradients. Neither waits for the device nor copies from the host, so both can be captured.
   at::Tensor Forward(const Stream& stream, const CfRows& rows, bool training);
   CfRows Backward(const at::Tensor& d_states);
+
+  // The same of all members, each with a stream and rows of its own. States [R, W'] are those of
+  // the first, then of the second, ...; each member's are what it would compute alone, to rounding.
+  at::Tensor Forward(const std::vector<Stream>& streams, const std::vector<CfRows>& rows,
+                     bool training);
+  std::vector<CfRows> BackwardOfAll(const at::Tensor& d_states);
 
   // Until Unfold, Forward in inference folds linear serial adapters into the frozen weights, with
   // the parameters' values at this moment. Costs memory for those weights.

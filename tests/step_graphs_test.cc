@@ -68,14 +68,14 @@ class StepGraphsTest : public ::testing::TestWithParam<Place> {
     const auto plain = State(cpu_, options), resident = State(device_, options);
     TrainStep step(step_options, plain.get());
     DenseOptimizer optimizer(step_options.optimizer, &resident->parameters());
-    StepGraphs graphs(step_options, StepGraphOptions(), resident.get(), &optimizer);
+    StepGraphs graphs({{step_options, resident.get(), &optimizer}}, {});
     const std::vector<data::PackedBatch> batches = Batches(options);
     const double tolerance = GetParam().losses;
     for (int k = 0; k < kSteps; ++k) {
       SCOPED_TRACE(k);
       const model::Losses want = *step.Run(batches[k], k, kRate);
       const auto* next = k + 1 < kSteps && k != 2 ? &batches[k + 1] : nullptr;
-      const model::Losses have = graphs.Run(batches[k], k, kRate, next);
+      const model::Losses have = graphs.Run({{&batches[k], k, kRate, next}})[0];
       EXPECT_NEAR(have.sequence, want.sequence, tolerance);
       EXPECT_NEAR(have.alignment, want.alignment, tolerance);
       EXPECT_NEAR(have.contrastive, want.contrastive, tolerance);
@@ -131,14 +131,135 @@ TEST_P(StepGraphsTest, ALossThatIsNotFiniteChangesNothing) {
   state->Tensor("item_proj.bias").fill_(std::nan(""));
   const at::Tensor before = state->parameters().value("seq_token").clone();
   DenseOptimizer optimizer({}, &state->parameters());
-  StepGraphs graphs({}, {}, state.get(), &optimizer);
-  EXPECT_FALSE(std::isfinite(graphs.Run(Batches(options)[0], 0, 1e-2, nullptr).total));
+  StepGraphs graphs({{{}, state.get(), &optimizer}}, {});
+  const data::PackedBatch batch = Batches(options)[0];
+  EXPECT_FALSE(std::isfinite(graphs.Run({{&batch, 0, 1e-2, nullptr}})[0].total));
   EXPECT_TRUE(at::equal(before, state->parameters().value("seq_token")));
 }
 
-INSTANTIATE_TEST_SUITE_P(Places, StepGraphsTest,
-                         testing::Values(Place{}, Place{at::kCUDA, at::kFloat, 1e-3, 2e-2},
-                                         Place{at::kCUDA, at::kBFloat16, 3e-2, 0.5}));
+// A candidate of a search: its architecture, and where in the batches it stands.
+struct Candidate {
+  std::string architecture;
+  int64_t bottleneck = 4;
+  size_t first = 0;
+  double dropout = 0.2;
+  model::Mode mode = model::Mode::kMixrec;
+};
+
+// A candidate's own parameters and optimiser.
+struct Training {
+  StepOptions options;
+  std::unique_ptr<ModelState> state;
+  std::unique_ptr<DenseOptimizer> optimizer;
+  StepMember member() const { return {options, state.get(), optimizer.get()}; }
+};
+
+class SideBySideStepsTest : public StepGraphsTest {
+ protected:
+  void SetUp() override {
+    StepGraphsTest::SetUp();
+    if (!IsSkipped()) batches_ = Batches(SmallModel());
+  }
+  Training Make(const Candidate& candidate) const {
+    model::ModelOptions options = SmallModel();
+    options.architecture = candidate.architecture;
+    options.bottleneck = candidate.bottleneck;
+    options.dropout = candidate.dropout;
+    options.mode = candidate.mode;
+    EXPECT_TRUE(model::ValidateModelOptions(2, &options).ok());
+    Training training;
+    training.options.dropout_seed = 5;
+    training.options.clip_norm = 0.5;
+    training.state = State(device_, options);
+    training.optimizer =
+        std::make_unique<DenseOptimizer>(training.options.optimizer, &training.state->parameters());
+    return training;
+  }
+  StepInput InputOf(const Candidate& candidate, int k) const {
+    const size_t index = candidate.first + static_cast<size_t>(k);
+    return {&batches_[index], k, kRate, k + 1 < kSide && k != 2 ? &batches_[index + 1] : nullptr};
+  }
+  void ExpectEqual(const Training& together, const Training& alone) const {
+    const auto wanted = alone.state->Trainable(), found = together.state->Trainable();
+    for (size_t i = 0; i < wanted.size(); ++i) {
+      if (wanted[i].first == "cf.predict.bias") continue;  // its gradient is rounding
+      const double scale = wanted[i].second.norm().item<double>();
+      EXPECT_LE((wanted[i].second - found[i].second).norm().item<double>(),
+                GetParam().parameters * scale + 1e-6)
+          << wanted[i].first;
+    }
+  }
+  // Steps of all together, and of each alone.
+  void Check(const std::vector<Candidate>& candidates) const {
+    std::vector<Training> together, alone;
+    std::vector<StepMember> members;
+    std::vector<std::unique_ptr<StepGraphs>> own;
+    for (const Candidate& candidate : candidates) {
+      together.push_back(Make(candidate));
+      members.push_back(together.back().member());
+      alone.push_back(Make(candidate));
+      own.push_back(std::make_unique<StepGraphs>(std::vector<StepMember>{alone.back().member()},
+                                                 StepGraphOptions()));
+    }
+    StepGraphs graphs(members, {});
+    for (int k = 0; k < kSide; ++k) {
+      std::vector<StepInput> inputs;
+      for (const Candidate& one : candidates) inputs.push_back(InputOf(one, k));
+      const std::vector<model::Losses> losses = graphs.Run(inputs);
+      for (size_t i = 0; i < candidates.size(); ++i) {
+        SCOPED_TRACE(StrCat("step ", k, ", candidate ", i));
+        const model::Losses want = own[i]->Run({inputs[i]})[0];
+        EXPECT_NEAR(losses[i].total, want.total, GetParam().losses);
+        EXPECT_NEAR(losses[i].cf, want.cf, GetParam().losses);
+      }
+    }
+    EXPECT_EQ(graphs.captured() > 0, GetParam().device == at::kCUDA);
+    for (size_t i = 0; i < candidates.size(); ++i) {
+      SCOPED_TRACE(i);
+      ExpectEqual(together[i], alone[i]);
+    }
+  }
+
+  static constexpr int kSide = 6;
+  std::vector<data::PackedBatch> batches_;
+};
+
+// The same batches and others, all kinds of layers, different adapters.
+TEST_P(SideBySideStepsTest, LearnWhatEachLearnsAlone) {
+  Check({{"010110"}, {"111111"}, {"000000"}, {"101001", 7}, {"001100", 4, 2}, {"110011", 4, 0, 0}});
+}
+TEST_P(SideBySideStepsTest, InEveryMode) {
+  for (const model::Mode mode : {model::Mode::kBase, model::Mode::kMoe, model::Mode::kLlmrec}) {
+    SCOPED_TRACE(model::ModeName(mode));
+    const std::string other = mode == model::Mode::kMoe ? "101010" : "";
+    Check({{"", 4, 0, 0.2, mode}, {other, 5, 1, 0, mode}});
+  }
+}
+
+TEST_P(SideBySideStepsTest, ALossThatIsNotFiniteLeavesTheOthersAlone) {
+  const std::vector<Candidate> candidates = {{"010110"}, {"111000"}};
+  const Training broken = Make(candidates[0]), whole = Make(candidates[1]);
+  const Training alone = Make(candidates[1]);
+  broken.state->Tensor("damoe.0.causal.down.weight").fill_(std::nan(""));
+  broken.state->Refresh();
+  const at::Tensor before = broken.state->parameters().value("seq_token").clone();
+  StepGraphs graphs({broken.member(), whole.member()}, {}), own({alone.member()}, {});
+  for (int k = 0; k < kSide; ++k) {
+    const StepInput input = InputOf(candidates[1], k);
+    const std::vector<model::Losses> losses = graphs.Run({input, input});
+    EXPECT_FALSE(std::isfinite(losses[0].total));
+    EXPECT_NEAR(losses[1].total, own.Run({input})[0].total, GetParam().losses);
+  }
+  EXPECT_TRUE(at::equal(before, broken.state->parameters().value("seq_token")));
+  ExpectEqual(whole, alone);
+}
+
+constexpr Place kCpu{};
+constexpr Place kGpu{at::kCUDA, at::kFloat, 1e-3, 2e-2};
+constexpr Place kGpuBf16{at::kCUDA, at::kBFloat16, 3e-2, 0.5};
+
+INSTANTIATE_TEST_SUITE_P(Places, SideBySideStepsTest, testing::Values(kCpu, kGpu, kGpuBf16));
+INSTANTIATE_TEST_SUITE_P(Places, StepGraphsTest, testing::Values(kCpu, kGpu, kGpuBf16));
 
 }  // namespace
 }  // namespace mixrec::worker

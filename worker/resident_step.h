@@ -1,40 +1,63 @@
 // The train step from lists that are on the device to losses that stay there: nothing is copied
 // from the host and nothing waits for the device, so it can be captured once and replayed
-// (step_graphs.h). For models whose tables are in this process.
+// (step_graphs.h). Of one model, or of several side by side, which share the products with the
+// frozen weights. For models whose tables are in this process.
 #pragma once
 
 #include <ATen/ATen.h>
 
+#include <memory>
+#include <vector>
+
+#include "model/mixrec_model.h"
 #include "model/stream.h"
+#include "tensor/branches.h"
 #include "worker/dense_optimizer.h"
 #include "worker/model_state.h"
 #include "worker/step_options.h"
 
 namespace mixrec::worker {
 
+// A model in training. `optimizer` is that of the state's dense parameters.
+struct StepMember {
+  StepOptions options;
+  ModelState* state = nullptr;
+  DenseOptimizer* optimizer = nullptr;
+};
+
 class ResidentStep {
  public:
   // Elements of the losses.
   enum Loss : int64_t { kSequence, kAlignment, kContrastive, kCf, kTotal, kLosses };
 
-  // Keeps the pointers. `optimizer` is that of the state's dense parameters.
-  ResidentStep(const StepOptions& options, ModelState* state, DenseOptimizer* optimizer);
+  // Keeps the pointers. Several members have the backbone, mode and replace_every in common.
+  explicit ResidentStep(std::vector<StepMember> members);
 
-  // One step on a stream made for training, whose padding counts nothing (data/pad.h). `schedule`:
-  // tensor/device_step.h's. Returns the losses before the update [kLosses] fp32: unweighted parts,
-  // weighted total; when the total is not finite nothing has moved. Gradients are zero before and
-  // after.
-  at::Tensor Run(const model::Stream& stream, const at::Tensor& schedule);
+  // One step of every member on a stream of its own that was made for training, whose padding
+  // counts nothing (data/pad.h). `schedules`: tensor/device_step.h's. Returns the losses before the
+  // update [members, kLosses] fp32: unweighted parts, weighted total; when a member's total is not
+  // finite nothing of it has moved. Gradients are zero before and after.
+  at::Tensor Run(const std::vector<model::Stream>& streams,
+                 const std::vector<at::Tensor>& schedules);
 
  private:
-  // Adds up the parts; writes the weighted total to losses[kTotal].
-  at::Tensor Total(const at::Tensor& sequence, const at::Tensor& alignment,
-                   const at::Tensor& contrastive, const at::Tensor& cf) const;
+  // What a member's step has come to.
+  struct Progress {
+    at::Tensor d_states;  // of its reads
+    at::Tensor sequence, alignment, contrastive;
+  };
+  Progress Losses(const StepMember& member, const model::Stream& stream,
+                  const at::Tensor& states) const;
+  // The rest after the backward pass: the last loss and the update. Returns the losses.
+  at::Tensor Update(size_t member, const model::Stream& stream, const at::Tensor& schedule,
+                    const model::CfRows& rows, model::CfRows d_rows,
+                    const Progress& progress) const;
 
-  StepOptions options_;
-  ModelState* state_;
-  DenseOptimizer* optimizer_;
-  at::Tensor lambdas_;  // [4] of the parts
+  std::vector<StepMember> members_;
+  tensor::Branches branches_;
+  std::vector<at::Tensor> lambdas_;               // [4] of the parts
+  std::unique_ptr<model::MixrecModel> together_;  // of several
+  model::MixrecModel* network_;
 };
 
 }  // namespace mixrec::worker

@@ -18,6 +18,8 @@ namespace mixrec::worker {
 namespace {
 
 constexpr double kMostPadding = 1.06;  // rows of a plan over rows of a batch that uses it
+constexpr int64_t kAlignment = 256;    // bytes; of a member's part of a buffer
+constexpr int64_t kScheduleBytes = tensor::kScheduleSize * static_cast<int64_t>(sizeof(float));
 
 // Room in host memory that a GPU can read by itself.
 at::Tensor HostBytes(int64_t bytes, at::Device device) {
@@ -29,6 +31,19 @@ bool SameBatch(const data::PackedBatch& a, const data::PackedBatch& b) {
   return a.tokens == b.tokens && a.user_ids == b.user_ids && a.item_ids == b.item_ids &&
          a.targets == b.targets && a.cl_query == b.cl_query && a.cl_negative == b.cl_negative &&
          a.bpr_negative == b.bpr_negative && a.alignment_items == b.alignment_items;
+}
+
+// Whether two members make the same lists of a batch.
+bool SameLists(const StepMember& a, const StepMember& b) {
+  const model::ModelOptions &of_a = a.state->options(), &of_b = b.state->options();
+  return a.options.dropout_seed == b.options.dropout_seed && of_a.dropout == of_b.dropout &&
+         of_a.user_columns() == of_b.user_columns() && of_a.item_columns() == of_b.item_columns();
+}
+
+bool FitInto(const std::vector<int64_t>& sizes, const std::vector<int64_t>& capacities) {
+  return sizes.size() == capacities.size() &&
+         std::equal(sizes.begin(), sizes.end(), capacities.begin(),
+                    [](int64_t size, int64_t capacity) { return size <= capacity; });
 }
 
 data::BatchShape Largest(data::BatchShape a, const data::BatchShape& b) {
@@ -48,33 +63,34 @@ data::BatchShape Largest(data::BatchShape a, const data::BatchShape& b) {
 struct StepGraphs::Plan {
   data::BatchShape shape;
   int32_t prompt_tokens = 0, negatives = 0;
-  std::vector<int64_t> capacities;  // of the stream's lists; empty until the first batch
-  at::Tensor buffer;                // on the device: the lists, then the schedule
-  model::Stream stream;
-  at::Tensor schedule, losses;
+  std::vector<int64_t> capacities;  // of a stream's lists; empty until the first batch
+  int64_t stride = 0;               // bytes of a member: the lists, then the schedule
+  at::Tensor buffer;                // on the device, of all members
+  std::vector<model::Stream> streams;
+  std::vector<at::Tensor> schedules;
+  at::Tensor losses;  // [members, kLosses]
   int64_t uses = 0;
 #ifdef MIXREC_CUDA
   std::unique_ptr<at::cuda::CUDAGraph> graph;
 #endif
 };
 
-// A batch in host memory, ready to be copied to its plan's place.
+// Batches in host memory, ready to be copied to their plan's place.
 struct StepGraphs::Prepared {
-  data::PackedBatch batch;  // as it came
-  int64_t step = 0;
+  std::vector<data::PackedBatch> batches;  // as they came
+  std::vector<int64_t> steps;
   Plan* plan = nullptr;
-  at::Tensor bytes;  // the lists, and room for the schedule
+  at::Tensor bytes;                // the lists, and room for the schedules
+  std::vector<int64_t> schedules;  // where those are
 };
 
-StepGraphs::StepGraphs(const StepOptions& options, const StepGraphOptions& graphs,
-                       ModelState* state, DenseOptimizer* optimizer)
-    : options_(options),
+StepGraphs::StepGraphs(std::vector<StepMember> members, const StepGraphOptions& graphs)
+    : members_(std::move(members)),
       graph_options_(graphs),
-      state_(state),
-      step_(options, state, optimizer),
-      host_losses_(at::empty(
-          {ResidentStep::kLosses},
-          at::TensorOptions().dtype(at::kFloat).pinned_memory(state->device().is_cuda()))) {}
+      step_(members_),
+      host_losses_(
+          at::empty({static_cast<int64_t>(members_.size()), ResidentStep::kLosses},
+                    at::TensorOptions().dtype(at::kFloat).pinned_memory(device().is_cuda()))) {}
 
 StepGraphs::~StepGraphs() {
 #ifdef MIXREC_CUDA
@@ -87,15 +103,23 @@ StepGraphs::~StepGraphs() {
 #endif
 }
 
-StepGraphs::Plan* StepGraphs::PlanFor(const data::PackedBatch& batch) {
-  const data::BatchShape shape = data::ShapeOf(batch);
-  largest_ = Largest(largest_, shape);
+StepGraphs::Plan* StepGraphs::PlanFor(const std::vector<const data::PackedBatch*>& batches) {
+  std::vector<data::BatchShape> shapes;
+  for (const data::PackedBatch* batch : batches) shapes.push_back(data::ShapeOf(*batch));
+  int64_t rows = 0;
+  for (const data::BatchShape& shape : shapes) {
+    largest_ = Largest(largest_, shape);
+    rows = std::max(rows, shape.rows);
+  }
+  const int32_t prompt_tokens = batches[0]->prompt_tokens;
+  const int32_t negatives = batches[0]->negatives_per_query;
   Plan* best = nullptr;
   for (const auto& plan : plans_) {
-    if (plan->prompt_tokens != batch.prompt_tokens ||
-        plan->negatives != batch.negatives_per_query || !shape.FitsInto(plan->shape) ||
-        static_cast<double>(plan->shape.rows) >
-            kMostPadding * static_cast<double>(shape.rows) + 256.0) {
+    const bool fits = std::all_of(shapes.begin(), shapes.end(), [&](const data::BatchShape& shape) {
+      return shape.FitsInto(plan->shape);
+    });
+    if (plan->prompt_tokens != prompt_tokens || plan->negatives != negatives || !fits ||
+        static_cast<double>(plan->shape.rows) > kMostPadding * static_cast<double>(rows) + 256.0) {
       continue;
     }
     if (best == nullptr || plan->shape.rows < best->shape.rows) best = plan.get();
@@ -103,80 +127,138 @@ StepGraphs::Plan* StepGraphs::PlanFor(const data::PackedBatch& batch) {
   if (best != nullptr) return best;
   auto plan = std::make_unique<Plan>();
   data::BatchShape wanted = largest_;
-  wanted.rows = shape.rows + (data::RoundUp(largest_).reads - shape.reads);
+  const int64_t reads = data::RoundUp(largest_).reads;
+  for (const data::BatchShape& shape : shapes) {
+    wanted.rows = std::max(wanted.rows, shape.rows + (reads - shape.reads));
+  }
   plan->shape = data::RoundUp(wanted);
-  plan->prompt_tokens = batch.prompt_tokens;
-  plan->negatives = batch.negatives_per_query;
+  plan->prompt_tokens = prompt_tokens;
+  plan->negatives = negatives;
   plans_.push_back(std::move(plan));
   return plans_.back().get();
 }
 
-StepGraphs::Prepared StepGraphs::Prepare(const data::PackedBatch& batch, int64_t step) {
-  Prepared prepared;
-  prepared.batch = batch;
-  prepared.step = step;
-  prepared.plan = PlanFor(batch);
-  Plan* plan = prepared.plan;
-  const model::StreamLists lists(data::PadBatch(batch, plan->shape),
-                                 state_->backbone().config.vocab_size, state_->options(),
-                                 {options_.dropout_seed, step}, /*training=*/true);
-  const std::vector<int64_t> sizes = lists.Sizes();
-  const bool fits = plan->capacities.size() == sizes.size() &&
-                    std::equal(sizes.begin(), sizes.end(), plan->capacities.begin(),
-                               [](int64_t size, int64_t capacity) { return size <= capacity; });
-  if (!fits) {  // the first batch of its shape, or one with more tiles than those before
-#ifdef MIXREC_CUDA
-    if (plan->graph != nullptr) {
-      at::cuda::getCurrentCUDAStream().synchronize();  // it may be running
-      plan->graph.reset();
-      --captured_;
+StepGraphs::Lists StepGraphs::ListsOf(const Wanted& wanted, const data::BatchShape& shape) const {
+  Lists lists;
+  for (size_t i = 0; i < members_.size(); ++i) {
+    const StepMember& member = members_[i];
+    for (size_t j = 0; j < i && lists.size() == i; ++j) {
+      if (wanted.steps[i] == wanted.steps[j] && SameLists(member, members_[j]) &&
+          SameBatch(*wanted.batches[i], *wanted.batches[j])) {
+        lists.push_back(lists[j]);
+      }
     }
+    if (lists.size() > i) continue;
+    lists.push_back(std::make_shared<const model::StreamLists>(
+        data::PadBatch(*wanted.batches[i], shape), member.state->backbone().config.vocab_size,
+        member.state->options(), model::DropoutKey{member.options.dropout_seed, wanted.steps[i]},
+        /*training=*/true));
+  }
+  return lists;
+}
+
+void StepGraphs::MakeRoom(const Lists& lists, Plan* plan) {
+#ifdef MIXREC_CUDA
+  if (plan->graph != nullptr) {
+    at::cuda::getCurrentCUDAStream().synchronize();  // it may be running
+    plan->graph.reset();
+    --captured_;
+  }
 #endif
-    plan->uses = 0;
-    plan->capacities = lists.RoomySizes();
-    const int64_t bytes = lists.Bytes(plan->capacities);
-    const int64_t with_schedule =
-        bytes + tensor::kScheduleSize * static_cast<int64_t>(sizeof(float));
-    plan->buffer =
-        at::empty({with_schedule}, at::TensorOptions(at::kByte).device(state_->device()));
-    plan->stream = lists.Over(plan->capacities, plan->buffer);
-    plan->schedule = plan->buffer.narrow(0, bytes, with_schedule - bytes).view(at::kFloat);
+  plan->uses = 0;
+  plan->capacities = lists[0]->RoomySizes();
+  for (const auto& list : lists) {
+    const std::vector<int64_t> sizes = list->RoomySizes();
+    for (size_t i = 0; i < sizes.size(); ++i) {
+      plan->capacities[i] = std::max(plan->capacities[i], sizes[i]);
+    }
+  }
+  const int64_t bytes = lists[0]->Bytes(plan->capacities);
+  plan->stride = (bytes + kScheduleBytes + kAlignment - 1) / kAlignment * kAlignment;
+  const auto members = static_cast<int64_t>(members_.size());
+  plan->buffer = at::empty({members * plan->stride}, at::TensorOptions(at::kByte).device(device()));
+  plan->streams.clear();
+  plan->schedules.clear();
+  for (int64_t i = 0; i < members; ++i) {
+    const at::Tensor own = plan->buffer.narrow(0, i * plan->stride, plan->stride);
+    plan->streams.push_back(lists[static_cast<size_t>(i)]->Over(plan->capacities, own));
+    plan->schedules.push_back(own.narrow(0, bytes, kScheduleBytes).view(at::kFloat));
+  }
+}
+
+StepGraphs::Prepared StepGraphs::Prepare(const Wanted& wanted) {
+  Prepared prepared;
+  for (const data::PackedBatch* batch : wanted.batches) prepared.batches.push_back(*batch);
+  prepared.steps = wanted.steps;
+  prepared.plan = PlanFor(wanted.batches);
+  Plan* plan = prepared.plan;
+  const Lists lists = ListsOf(wanted, plan->shape);
+  // The first batches of their shape may not fit, or some with more tiles than those before.
+  if (!std::all_of(lists.begin(), lists.end(),
+                   [&](const auto& list) { return FitInto(list->Sizes(), plan->capacities); })) {
+    MakeRoom(lists, plan);
   }
   // The buffer filled before last: its copy to the device is over, since losses after it have come.
   staging_ ^= 1;
   at::Tensor& staged = staged_[staging_];
   if (!staged.defined() || staged.numel() < plan->buffer.numel()) {
-    staged = HostBytes(plan->buffer.numel() * 5 / 4, state_->device());
+    staged = HostBytes(plan->buffer.numel() * 5 / 4, device());
   }
   prepared.bytes = staged.narrow(0, 0, plan->buffer.numel());
-  lists.Write(plan->capacities, prepared.bytes.data_ptr());
+  const int64_t bytes = lists[0]->Bytes(plan->capacities);
+  for (size_t i = 0; i < lists.size(); ++i) {
+    const int64_t start = static_cast<int64_t>(i) * plan->stride;
+    lists[i]->Write(plan->capacities, prepared.bytes.narrow(0, start, bytes).data_ptr());
+    prepared.schedules.push_back(start + bytes);
+  }
   return prepared;
 }
 
-model::Losses StepGraphs::Run(const data::PackedBatch& batch, int64_t step, double learning_rate,
-                              const data::PackedBatch* next) {
-  if (ready_ == nullptr || ready_->step != step || !SameBatch(ready_->batch, batch)) {
-    ready_ = std::make_unique<Prepared>(Prepare(batch, step));
+bool StepGraphs::IsReady(const Wanted& wanted) const {
+  if (ready_ == nullptr || ready_->steps != wanted.steps) return false;
+  for (size_t i = 0; i < members_.size(); ++i) {
+    if (!SameBatch(ready_->batches[i], *wanted.batches[i])) return false;
   }
+  return true;
+}
+
+std::vector<model::Losses> StepGraphs::Run(const std::vector<StepInput>& inputs) {
+  CHECK_EQ(inputs.size(), members_.size());
+  Wanted wanted, next;
+  for (const StepInput& input : inputs) {
+    wanted.batches.push_back(input.batch);
+    wanted.steps.push_back(input.step);
+    if (input.next == nullptr) continue;
+    next.batches.push_back(input.next);
+    next.steps.push_back(input.step + 1);
+  }
+  if (!IsReady(wanted)) ready_ = std::make_unique<Prepared>(Prepare(wanted));
   const Prepared& now = *ready_;
-  const auto schedule = tensor::ScheduleOf(options_.optimizer, learning_rate, step + 1);
-  std::memcpy(static_cast<char*>(now.bytes.data_ptr()) + now.bytes.numel() - sizeof(schedule),
-              schedule.data(), sizeof(schedule));
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const auto schedule = tensor::ScheduleOf(members_[i].options.optimizer, inputs[i].learning_rate,
+                                             inputs[i].step + 1);
+    std::memcpy(static_cast<char*>(now.bytes.data_ptr()) + now.schedules[i], schedule.data(),
+                sizeof(schedule));
+  }
   now.plan->buffer.copy_(now.bytes, /*non_blocking=*/true);
   Launch(now.plan);
   host_losses_.copy_(now.plan->losses, /*non_blocking=*/true);
-  if (next != nullptr) {
-    ready_ = std::make_unique<Prepared>(Prepare(*next, step + 1));
+  if (next.batches.size() == members_.size()) {
+    ready_ = std::make_unique<Prepared>(Prepare(next));
   } else {
     ready_.reset();
   }
 #ifdef MIXREC_CUDA
-  if (state_->device().is_cuda()) at::cuda::getCurrentCUDAStream().synchronize();
+  if (device().is_cuda()) at::cuda::getCurrentCUDAStream().synchronize();
 #endif
-  const float* values = host_losses_.data_ptr<float>();
-  return {values[ResidentStep::kSequence], values[ResidentStep::kAlignment],
-          values[ResidentStep::kContrastive], values[ResidentStep::kCf],
-          values[ResidentStep::kTotal]};
+  std::vector<model::Losses> losses;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const float* values = host_losses_.data_ptr<float>() + i * ResidentStep::kLosses;
+    losses.push_back({values[ResidentStep::kSequence], values[ResidentStep::kAlignment],
+                      values[ResidentStep::kContrastive], values[ResidentStep::kCf],
+                      values[ResidentStep::kTotal]});
+  }
+  return losses;
 }
 
 // The first step of a shape is launched as it is, which loads kernels and chooses algorithms; the
@@ -184,13 +266,13 @@ model::Losses StepGraphs::Run(const data::PackedBatch& batch, int64_t step, doub
 void StepGraphs::Launch(Plan* plan) {
 #ifdef MIXREC_CUDA
   if (plan->graph == nullptr && graph_options_.capture && plan->uses > 0 &&
-      captured_ < graph_options_.most_graphs && state_->device().is_cuda()) {
+      captured_ < graph_options_.most_graphs && device().is_cuda()) {
     Capture(plan);
   }
   if (plan->graph != nullptr && graph_options_.capture) return plan->graph->replay();
 #endif
   ++plan->uses;
-  plan->losses = step_.Run(plan->stream, plan->schedule);
+  plan->losses = step_.Run(plan->streams, plan->schedules);
 }
 
 #ifdef MIXREC_CUDA
@@ -208,7 +290,7 @@ void StepGraphs::Capture(Plan* plan) {
     const bool own = current != at::cuda::getDefaultCUDAStream();
     const c10::cuda::CUDAStreamGuard guard(own ? current : at::cuda::getStreamFromPool());
     graph->capture_begin(pool, cudaStreamCaptureModeThreadLocal);
-    plan->losses = step_.Run(plan->stream, plan->schedule);
+    plan->losses = step_.Run(plan->streams, plan->schedules);
     graph->capture_end();
   }
   plan->graph = std::move(graph);

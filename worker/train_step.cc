@@ -14,12 +14,16 @@ double WeightedSum(const at::Tensor& values, const at::Tensor& weights) {
 
 }  // namespace
 
-TrainStep::TrainStep(const StepOptions& options, ModelState* state)
+TrainStep::TrainStep(const StepOptions& options, ModelState* state, SideBySide* others)
     : options_(options), state_(state), optimizer_(options.optimizer, &state->parameters()) {
   state->projection().PrepareTraining(options.group);
   if (options.group != nullptr) shared_ = std::make_unique<SharedStep>(options.group, state);
-  if (shared_ == nullptr && state->device().is_cuda() && state->resident()) {
-    graphs_ = std::make_unique<StepGraphs>(options, StepGraphOptions(), state, &optimizer_);
+  if (shared_ != nullptr || !state->resident()) return;
+  const StepMember member{options, state, &optimizer_};
+  if (others != nullptr) {
+    seat_ = std::make_unique<SideBySide::Seat>(others, member);
+  } else if (state->device().is_cuda()) {
+    graphs_ = std::make_unique<StepGraphs>(std::vector<StepMember>{member}, StepGraphOptions());
   }
 }
 
@@ -28,8 +32,9 @@ absl::StatusOr<model::Losses> TrainStep::Run(const data::PackedBatch& batch, int
   const model::ModelOptions& options = state_->options();
   lap_ = ReadClocks();
   state_->set_step(step);
-  if (graphs_ != nullptr) {
-    const model::Losses losses = graphs_->Run(batch, step, learning_rate, next);
+  if (seat_ != nullptr || graphs_ != nullptr) {
+    const StepInput input{&batch, step, learning_rate, next};
+    const model::Losses losses = seat_ != nullptr ? seat_->Step(input) : graphs_->Run({input})[0];
     if (std::isfinite(losses.total)) state_->set_step(step + 1);
     Lap(&times_.forward);
     return losses;
@@ -107,6 +112,14 @@ model::CfRows TrainStep::Backward(const data::PackedBatch& batch, const model::C
   if (rows.user.defined()) none.user = at::zeros_like(rows.user);
   if (rows.item.defined()) none.item = at::zeros_like(rows.item);
   return none;
+}
+
+void TrainStep::BeginEpoch() {
+  if (seat_ != nullptr) seat_->Enter();
+}
+
+void TrainStep::EndEpoch() {
+  if (seat_ != nullptr) seat_->Leave();
 }
 
 // Both cross-entropies in one pass over the item projection (paper Sec. 2.2.2, 2.2.3). Returns the

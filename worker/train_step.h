@@ -15,6 +15,7 @@
 #include "worker/dense_optimizer.h"
 #include "worker/model_state.h"
 #include "worker/shared_step.h"
+#include "worker/side_by_side.h"
 #include "worker/step_graphs.h"
 #include "worker/step_options.h"
 
@@ -32,8 +33,9 @@ struct StepTimes {
 
 class TrainStep {
  public:
-  // Moments start at zero. Keeps the pointer.
-  TrainStep(const StepOptions& options, ModelState* state);
+  // Moments start at zero. Keeps the pointers. With `others`, steps are taken together with theirs,
+  // unless tables are on servers.
+  TrainStep(const StepOptions& options, ModelState* state, SideBySide* others = nullptr);
 
   // Forward, backward and update on one batch; `step` counts from 0. The rows of `next`, the batch
   // after it if known, travel meanwhile. Returns the losses before the update: unweighted parts,
@@ -42,6 +44,11 @@ class TrainStep {
   // step, and the losses are the whole step's.
   absl::StatusOr<model::Losses> Run(const data::PackedBatch& batch, int64_t step,
                                     double learning_rate, const data::PackedBatch* next = nullptr);
+
+  // Steps are between them: where others are trained side by side, an epoch begins when all of them
+  // are there.
+  void BeginEpoch();
+  void EndEpoch();
 
   // Moments of every dense tensor and the tables' state, as far as they are in this process, by
   // name, as views: for checkpoints.
@@ -78,7 +85,9 @@ class TrainStep {
   StepOptions options_;
   ModelState* state_;
   DenseOptimizer optimizer_;
-  std::unique_ptr<StepGraphs> graphs_;  // on a GPU with all tables in this process
+  // With all tables in this process: among others, or alone on a GPU.
+  std::unique_ptr<SideBySide::Seat> seat_;
+  std::unique_ptr<StepGraphs> graphs_;
   std::unique_ptr<SharedStep> shared_;  // with a group
   StepVotes votes_;
   StepTimes times_;

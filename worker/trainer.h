@@ -20,6 +20,7 @@
 #include "worker/evaluator.h"
 #include "worker/own_stream.h"
 #include "worker/placement.h"
+#include "worker/side_by_side.h"
 
 namespace mixrec::worker {
 
@@ -78,6 +79,7 @@ struct TrainInputs {
   // Run folder and checkpoints are rank 0's. A step's users are shared out among the ranks, and
   // losses and results are those of one process that has them all.
   collective::Group* group = nullptr;
+  SideBySide* others = nullptr;  // trainings in other threads whose steps it shares; null: none
 };
 
 // After every epoch, once its checkpoint is safe.

@@ -35,6 +35,17 @@ model::Losses Mean(const model::Losses& sums, int64_t steps) {
   return {sums.sequence / n, sums.alignment / n, sums.contrastive / n, sums.cf / n, sums.total / n};
 }
 
+class EpochScope {
+ public:
+  explicit EpochScope(TrainStep* step) : step_(step) { step->BeginEpoch(); }
+  ~EpochScope() { step_->EndEpoch(); }
+  EpochScope(const EpochScope&) = delete;
+  EpochScope& operator=(const EpochScope&) = delete;
+
+ private:
+  TrainStep* const step_;
+};
+
 StepOptions MakeStepOptions(const TrainOptions& options, collective::Group* group) {
   StepOptions step;
   step.group = group;
@@ -58,7 +69,7 @@ TrainingRun::TrainingRun(const TrainInputs& inputs, const model::ModelOptions& m
                                          : options.train_users),
       state_(*inputs.backbone, model_options, inputs.dataset->users(), inputs.dataset->items(),
              MakeStepOptions(options, nullptr).optimizer, inputs.placement),
-      step_(MakeStepOptions(options, inputs.group), &state_),
+      step_(MakeStepOptions(options, inputs.group), &state_, inputs.others),
       store_(run_folder, options.keep_last) {
   if (inputs_.hard_samples == nullptr) {
     own_hard_samples_ = std::make_unique<data::UniformNonCooccurring>(*inputs.dataset);
@@ -152,6 +163,7 @@ absl::Status TrainingRun::TrainEpoch() {
   pack_next();
   std::optional<data::PackedBatch> batch = packing.get();
   pack_next();
+  const EpochScope scope(&step_);
   while (batch) {
     std::optional<data::PackedBatch> next = packing.get();
     pack_next();
