@@ -203,6 +203,19 @@ TEST_F(EndToEnd, ASearchThatIsStoppedGoesOn) {
   EXPECT_TRUE(PathExists(Run("halted/best.flags")));
 }
 
+TEST_F(EndToEnd, ASearchTrainsSeveralTrialsInOneProcess) {
+  const Outcome search = Mixrec("search --trials=4 --per_gpu=2 --trial_epochs=1 --bo_fraction=.3" +
+                                Flags("side_by_side"));
+  ASSERT_EQ(search.code, 0) << search.err;
+  EXPECT_THAT(search.out, HasSubstr("2 trials at a time"));
+  const std::string journal = ReadFile(Run("side_by_side/study.journal")).value();
+  EXPECT_THAT(journal, HasSubstr("\"slots\":2"));
+  for (int trial = 0; trial < 4; ++trial) {
+    const std::string folder = Run(StrCat("side_by_side/trials/trial-", trial));
+    EXPECT_TRUE(PathExists(folder + "/trial.json")) << trial;
+  }
+}
+
 TEST_F(EndToEnd, ADryRunWritesNothing) {
   const Outcome outcome = Mixrec("train --dry_run" + Flags("dry"));
   ASSERT_EQ(outcome.code, 0) << outcome.err;

@@ -28,9 +28,18 @@ SideBySide::SideBySide(at::Device device, int64_t seats, std::chrono::millisecon
       stream_(device),
       seats_(seats),
       patience_(patience),
-      vacant_since_(Clock::now()) {}
+      vacant_since_(Clock::now()),
+      thread_([this] { StepAlways(); }) {}
 
-SideBySide::~SideBySide() { CHECK(trainings_.empty()) << "trainings outlive their company"; }
+SideBySide::~SideBySide() {
+  {
+    const Lock lock(mutex_);
+    CHECK(trainings_.empty()) << "trainings outlive their company";
+    closing_ = true;
+    news_.notify_all();
+  }
+  thread_.join();
+}
 
 int64_t SideBySide::most_together() const {
   const Lock lock(mutex_);
@@ -62,9 +71,27 @@ bool SideBySide::MayBegin() const {
 }
 
 bool SideBySide::EverybodyIsReady() const {
-  return !stepping_ && std::all_of(trainings_.begin(), trainings_.end(), [](const auto& training) {
-    return training->place != Place::kInside || training->input != nullptr;
-  });
+  const auto is_inside = [](const auto& training) { return training->place == Place::kInside; };
+  return std::any_of(trainings_.begin(), trainings_.end(), is_inside) &&
+         std::all_of(trainings_.begin(), trainings_.end(), [&](const auto& training) {
+           return !is_inside(training) || training->input != nullptr;
+         });
+}
+
+void SideBySide::StepAlways() {
+  Lock lock(mutex_);
+  while (true) {
+    news_.wait(lock, [this] { return closing_ || EverybodyIsReady(); });
+    if (closing_) return;
+    const std::vector<Training*> inside = Inside();
+    stepping_ = true;
+    lock.unlock();
+    RunStep(inside);
+    lock.lock();
+    stepping_ = false;
+    for (Training* training : inside) training->input = nullptr;
+    news_.notify_all();
+  }
 }
 
 void SideBySide::RunStep(const std::vector<Training*>& trainings) {
@@ -168,20 +195,8 @@ model::Losses SideBySide::Seat::Step(const StepInput& input) {
   CHECK(own.place == Place::kInside) << "a step outside Enter and Leave";
   own.input = &input;
   own.failure = nullptr;
-  while (own.input != nullptr) {
-    if (!all_->EverybodyIsReady()) {
-      all_->news_.wait(lock);
-      continue;
-    }
-    const std::vector<Training*> inside = all_->Inside();
-    all_->stepping_ = true;
-    lock.unlock();
-    all_->RunStep(inside);
-    lock.lock();
-    all_->stepping_ = false;
-    for (Training* training : inside) training->input = nullptr;
-    all_->news_.notify_all();
-  }
+  all_->news_.notify_all();
+  all_->news_.wait(lock, [&] { return own.input == nullptr; });
   if (own.failure) std::rethrow_exception(own.failure);
   return own.losses;
 }

@@ -12,6 +12,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <thread>
 #include <vector>
 
 #include "worker/own_stream.h"
@@ -73,6 +74,8 @@ class SideBySide {
   std::vector<Training*> Inside();
   bool MayBegin() const;
   bool EverybodyIsReady() const;
+  // Steps whenever everybody is ready: the body of thread_.
+  void StepAlways();
   void RunStep(const std::vector<Training*>& trainings);
   void Run(const std::vector<Training*>& group);
   // Drops the captured steps that a member is part of.
@@ -87,9 +90,11 @@ class SideBySide {
   // Under mutex_, but for what a step in progress uses, during which nobody changes it.
   std::vector<std::unique_ptr<Training>> trainings_;
   std::vector<Group> groups_;
-  bool stepping_ = false;
+  bool stepping_ = false, closing_ = false;
   int64_t next_id_ = 0, most_together_ = 0;
   std::chrono::steady_clock::time_point vacant_since_;
+  // All steps are this thread's: captures want what a thread's first steps make for it.
+  std::thread thread_;
 };
 
 }  // namespace mixrec::worker
