@@ -11,6 +11,12 @@ namespace {
 constexpr net::Time kPoll = 200 * net::kMillisecond;  // of the stop signal
 constexpr net::Time kSilence = 3 * net::kSecond;      // then the scheduler may be elsewhere
 
+// With every word too: each one puts the next tick off, and trials that end at once, as they do
+// from the request on, bring words without a pause.
+void HeedStop(scheduler::Group* group, net::Outbox* out) {
+  if (StopRequested()) group->Leave("asked to stop", out);
+}
+
 }  // namespace
 
 GroupHost::GroupHost(scheduler::GroupOptions options, scheduler::GroupWork* work, Way way)
@@ -24,8 +30,12 @@ void GroupHost::Start(net::Outbox* out) {
 
 void GroupHost::Receive(const net::Peer& from, const net::Message& message, net::Outbox* out) {
   heard_ = out->now();
-  With([&](scheduler::Group* group, net::Outbox* inner) { group->Receive(from, message, inner); },
-       out);
+  With(
+      [&](scheduler::Group* group, net::Outbox* inner) {
+        HeedStop(group, inner);
+        group->Receive(from, message, inner);
+      },
+      out);
 }
 
 void GroupHost::Tick(net::Outbox* out) {
@@ -36,7 +46,7 @@ void GroupHost::Tick(net::Outbox* out) {
   }
   With(
       [](scheduler::Group* group, net::Outbox* inner) {
-        if (StopRequested()) group->Leave("asked to stop", inner);
+        HeedStop(group, inner);
         group->Tick(inner);
       },
       out);

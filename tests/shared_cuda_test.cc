@@ -25,7 +25,8 @@ class SharedCudaTest : public ::testing::Test {
   }
   static void TearDownTestSuite() {
     delete group_;
-    if (mpi_ != nullptr) EXPECT_TRUE(mpi_->SayGoodbye().ok());
+    if (mpi_ == nullptr) return;
+    EXPECT_TRUE(mpi_->SayGoodbye().ok());
     delete mpi_;
   }
   void SetUp() override {
