@@ -45,8 +45,9 @@ TEST(GroupHost, ARequestToStopIsHeardThoughWordsLeaveNoTimeForATick) {
   };
   turn([&](net::Outbox* out) { host.Start(out); });
   turn([&](net::Outbox* out) {
-    host.With([](scheduler::Group* group, net::Outbox* inner) { group->SetReady("s", "cpu", inner); },
-              out);
+    host.With(
+        [](scheduler::Group* group, net::Outbox* inner) { group->SetReady("s", "cpu", inner); },
+        out);
   });
   turn([&](net::Outbox* out) { host.Receive("tcp://scheduler", Word(1), out); });
   ASSERT_EQ(work.begun, 1);
