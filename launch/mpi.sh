@@ -20,6 +20,24 @@ fail() {
   exit 2
 }
 
+# Takes --help and a --dry_run in front of the command: sets `dry_run`, 0 or 1, and `words`, what is
+# left. `usage` is the caller's.
+# shellcheck disable=SC2034  # the caller uses them
+take_options() {
+  dry_run=0
+  case ${1:-} in
+    --help | -h)
+      usage
+      exit 0
+      ;;
+    --dry_run)
+      dry_run=1
+      shift
+      ;;
+  esac
+  words=("$@")
+}
+
 # Prints a command that is about to be run, or, of a rehearsal, would be: then it is the result.
 show() {
   printf '%q ' "$@" >&3
@@ -58,6 +76,7 @@ read_mpi_variables() {
 # that servers are on all hosts too. They come on top of the slots.
 # shellcheck disable=SC2034  # the caller uses them
 place_on_hosts() {
+  [[ -r $1 ]] || fail "cannot read the host file $1"
   slots=$(sed 's/#.*//' "$1" | awk 'NF { n = 1; if (match($0, /slots *= *[0-9]+/)) {
     n = substr($0, RSTART, RLENGTH); sub(/.*= */, "", n) } sum += n } END { print sum + 0 }')
   ((slots > 0)) || fail "the host file $1 names no host"

@@ -18,21 +18,11 @@ TEXT
   mpi_variables
 }
 
-dry_run=0
-case ${1:-} in
-  --help | -h)
-    usage
-    exit 0
-    ;;
-  --dry_run)
-    dry_run=1
-    shift
-    ;;
-esac
+take_options "$@"
+set -- "${words[@]}"
 (($# > 1)) || fail 'a host file and a command are needed (see --help)'
 hosts=$1
 shift
-[[ -r $hosts ]] || fail "cannot read the host file $hosts"
-read_mpi_variables
 place_on_hosts "$hosts"
+read_mpi_variables
 run_ranks "${MIXREC_RANKS:-$slots}" "${place[@]}" -- "$@"

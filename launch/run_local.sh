@@ -17,17 +17,8 @@ TEXT
   mpi_variables
 }
 
-dry_run=0
-case ${1:-} in
-  --help | -h)
-    usage
-    exit 0
-    ;;
-  --dry_run)
-    dry_run=1
-    shift
-    ;;
-esac
+take_options "$@"
+set -- "${words[@]}"
 (($# > 0)) || fail 'which command? (see --help)'
 read_mpi_variables
 gpus=$(nvidia-smi --list-gpus 2> /dev/null | wc -l || true)

@@ -19,28 +19,18 @@ TEXT
   mpi_variables
 }
 
-dry_run=0
-case ${1:-} in
-  --help | -h)
-    usage
-    exit 0
-    ;;
-  --dry_run)
-    dry_run=1
-    shift
-    ;;
-esac
+take_options "$@"
+set -- "${words[@]}"
 (($# > 1)) || fail 'a host file and flags of mixrec train are needed (see --help)'
 hosts=$1
 shift
-[[ -r $hosts ]] || fail "cannot read the host file $hosts"
+place_on_hosts "$hosts"
 run=''
 for flag in "$@"; do
   [[ $flag != --out=?* ]] || run=${flag#--out=}
 done
 [[ -n $run ]] || fail 'needs --out=RUN, a folder that all hosts see'
 read_mpi_variables
-place_on_hosts "$hosts"
 for ((attempt = 0; ; attempt++)); do
   code=0
   run_ranks "${MIXREC_RANKS:-$slots}" "${place[@]}" -- train "$@" || code=$?
