@@ -15,6 +15,7 @@
 #include "common/file.h"
 #include "common/status.h"
 #include "tests/ps_process_fixture.h"
+#include "tests/shell.h"
 #include "tests/training_records.h"
 
 namespace mixrec {
@@ -23,28 +24,11 @@ namespace {
 using ::testing::HasSubstr;
 using Json = nlohmann::json;
 
-struct Outcome {
-  int code = -1;
-  std::string out, err;
-};
-
 // A folder of this process: ctest runs the tests of this file beside each other.
 std::string Scratch() { return StrCat(::testing::TempDir(), "/end_to_end_test.", ::getpid()); }
 
 Outcome Mixrec(const std::string& arguments) {
-  const std::string error_file = Scratch() + "/stderr";
-  const std::string command = StrCat(MIXREC_PROGRAM, " ", arguments, " 2>", error_file);
-  Outcome outcome;
-  FILE* pipe = ::popen(command.c_str(), "r");
-  if (pipe == nullptr) return outcome;
-  char buffer[4096];
-  for (size_t got; (got = std::fread(buffer, 1, sizeof(buffer), pipe)) > 0;) {
-    outcome.out.append(buffer, got);
-  }
-  const int status = ::pclose(pipe);
-  outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  outcome.err = ReadFile(error_file).value_or("");
-  return outcome;
+  return RunInShell(StrCat(MIXREC_PROGRAM, " ", arguments), Scratch() + "/stderr");
 }
 
 // Sends SIGTERM as soon as a line of the output begins with `mark`; returns the exit code.

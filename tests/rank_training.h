@@ -1,6 +1,8 @@
 // Training by several ranks as threads, for the tests of worker/.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <functional>
 #include <memory>
 #include <string>
@@ -43,5 +45,24 @@ inline RankResults TrainRanks(const World& world, int ranks, const model::ModelO
 inline void ExpectAllOk(const RankResults& results) {
   for (const auto& result : results) ASSERT_TRUE(result.ok()) << result.status();
 }
+
+// A small world, and what is trained in it with dropout.
+class RankTrainingTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = TestFolder();
+    world_ = std::make_unique<World>(folder_);
+    model_ = SmallModel();
+    model_.dropout = 0.1;
+    options_ = SmallTraining();
+  }
+  void TearDown() override { ClearStopRequest(); }
+  std::string Run(const std::string& name) const { return Subfolder(folder_, name); }
+
+  std::string folder_;
+  std::unique_ptr<World> world_;
+  model::ModelOptions model_;
+  TrainOptions options_;
+};
 
 }  // namespace mixrec::worker

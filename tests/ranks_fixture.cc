@@ -1,7 +1,6 @@
 #include "tests/ranks_fixture.h"
 
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,19 +22,8 @@ constexpr auto kPoll = std::chrono::milliseconds(20);
 }  // namespace
 
 Outcome Shell(const std::string& command) {
-  const std::string errors = RanksWorld::Path(StrCat("stderr.", ::getpid()));
-  const std::string limited = StrCat("timeout -k 5 120 bash -c '", command, "' 2>", errors);
-  Outcome outcome;
-  FILE* pipe = ::popen(limited.c_str(), "r");
-  if (pipe == nullptr) return outcome;
-  char buffer[4096];
-  for (size_t got; (got = std::fread(buffer, 1, sizeof(buffer), pipe)) > 0;) {
-    outcome.out.append(buffer, got);
-  }
-  const int status = ::pclose(pipe);
-  outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  outcome.err = ReadFile(errors).value_or("");
-  return outcome;
+  return RunInShell(StrCat("timeout -k 5 120 bash -c '", command, "'"),
+                    RanksWorld::Path(StrCat("stderr.", ::getpid())));
 }
 
 int CountOf(const std::string& part, const std::string& text) {

@@ -9,13 +9,9 @@
 #include <vector>
 
 #include "tests/ps_process_fixture.h"
+#include "tests/shell.h"
 
 namespace mixrec {
-
-struct Outcome {
-  int code = -1;
-  std::string out, err;
-};
 
 // Runs a shell's command line to its end; one that takes two minutes is killed.
 Outcome Shell(const std::string& command);

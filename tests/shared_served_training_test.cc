@@ -10,18 +10,12 @@
 namespace mixrec::worker {
 namespace {
 
-class SharedServedTrainingTest : public ::testing::Test {
+class SharedServedTrainingTest : public RankTrainingTest {
  protected:
   void SetUp() override {
-    folder_ = TestFolder();
-    world_ = std::make_unique<World>(folder_);
-    model_ = SmallModel();
-    model_.dropout = 0.1;
-    options_ = SmallTraining();
+    RankTrainingTest::SetUp();
     options_.batch = 7;
   }
-  void TearDown() override { ClearStopRequest(); }
-  std::string Run(const std::string& name) const { return Subfolder(folder_, name); }
 
   // A session a rank, on servers of their own.
   RankResults Train(const std::string& run, int ranks, int shards) {
@@ -37,11 +31,6 @@ class SharedServedTrainingTest : public ::testing::Test {
       inputs->placement.session = sessions[static_cast<size_t>(rank)].get();
     });
   }
-
-  std::string folder_;
-  std::unique_ptr<World> world_;
-  model::ModelOptions model_;
-  TrainOptions options_;
 };
 
 TEST_F(SharedServedTrainingTest, LossCurvesDoNotDependOnRanksAndPlacement) {

@@ -13,17 +13,8 @@ namespace {
 
 using ::testing::HasSubstr;
 
-class SharedTrainingTest : public ::testing::Test {
+class SharedTrainingTest : public RankTrainingTest {
  protected:
-  void SetUp() override {
-    folder_ = TestFolder();
-    world_ = std::make_unique<World>(folder_);
-    model_ = SmallModel();
-    model_.dropout = 0.1;
-    options_ = SmallTraining();
-  }
-  void TearDown() override { ClearStopRequest(); }
-  std::string Run(const std::string& name) const { return Subfolder(folder_, name); }
   void Train(const std::string& run, int ranks) {
     if (ranks == 0) {
       const auto result = TrainRun(*world_, model_, options_, run);
@@ -37,11 +28,6 @@ class SharedTrainingTest : public ::testing::Test {
       ExpectSameTensors(*FindCheckpoint(a, "last") + file, *FindCheckpoint(b, "last") + file);
     }
   }
-
-  std::string folder_;
-  std::unique_ptr<World> world_;
-  model::ModelOptions model_;
-  TrainOptions options_;
 };
 
 // Relative, of the loss of every step.
