@@ -16,12 +16,6 @@
 namespace mixrec::tensor {
 namespace {
 
-// Elements of a chunk of logits: 64 MiB of fp32 on the CPU, 256 MiB on a GPU.
-int64_t ChunkRows(const at::Tensor& states, int64_t items) {
-  const int64_t elements = states.is_cuda() ? int64_t{1} << 26 : int64_t{1} << 24;
-  return std::max<int64_t>(16, elements / std::max<int64_t>(1, items));
-}
-
 // One chunk: logits, still without bias on a GPU, become loss_weight * (softmax - onehot) in the
 // returned tensor of `type`; `losses` get the cross-entropies.
 at::Tensor LogitGradient(const at::Tensor& logits, const at::Tensor& bias, const at::Tensor& labels,
@@ -51,6 +45,11 @@ at::Tensor Logits(const at::Tensor& states, const at::Tensor& weight) {
 
 }  // namespace
 
+int64_t SoftmaxChunkRows(at::Device device, int64_t items) {
+  const int64_t elements = device.is_cuda() ? int64_t{1} << 26 : int64_t{1} << 24;
+  return std::max<int64_t>(16, elements / std::max<int64_t>(1, items));
+}
+
 at::Tensor ItemScores(const at::Tensor& states, const at::Tensor& weight, const at::Tensor& bias) {
   CHECK_EQ(states.size(1), weight.size(1));
   if (states.scalar_type() == at::kFloat) return at::addmm(bias, states, weight.t());
@@ -67,7 +66,7 @@ at::Tensor SoftmaxCrossEntropy(const at::Tensor& states, const at::Tensor& weigh
   CHECK_EQ(loss_weights.numel(), rows);
   at::Tensor losses = at::zeros({rows}, bias.options());
   if (d_states != nullptr) *d_states = at::empty_like(states, at::MemoryFormat::Contiguous);
-  const int64_t chunk = ChunkRows(states, weight.size(0));
+  const int64_t chunk = SoftmaxChunkRows(states.device(), weight.size(0));
   for (int64_t first = 0; first < rows; first += chunk) {
     const int64_t count = std::min(chunk, rows - first);
     const at::Tensor part = states.narrow(0, first, count);

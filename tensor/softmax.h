@@ -22,6 +22,10 @@ at::Tensor SoftmaxCrossEntropy(const at::Tensor& states, const at::Tensor& weigh
                                const at::Tensor& loss_weights, at::Tensor* d_states,
                                at::Tensor d_weight, at::Tensor d_bias);
 
+// States whose logits [rows, items] exist at once: 64 MiB of fp32 on a CPU, 256 MiB on a GPU, and
+// no fewer than 16 rows.
+int64_t SoftmaxChunkRows(at::Device device, int64_t items);
+
 // Scores of all items, chunked over states by the caller: [N, I] fp32.
 at::Tensor ItemScores(const at::Tensor& states, const at::Tensor& weight, const at::Tensor& bias);
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "data/catalogue_parts.h"
+#include "worker/run_ranks.h"
 
 namespace mixrec::worker {
 namespace {
@@ -63,9 +64,9 @@ absl::StatusOr<data::Catalogue> SharedCatalogue(collective::Group* group,
   if (group->rank() == 0 && !cache_path.empty()) {
     cached = data::ReadCatalogueCache(dataset, tokenizer, options, cache_path);
   }
-  at::Tensor found = at::full({1}, cached ? 1 : 0, at::kLong);
-  MIXREC_RETURN_IF_ERROR(group->Broadcast(found, 0, kWhat));
-  if (found.item<int64_t>() != 0) {
+  bool found = cached.has_value();
+  MIXREC_RETURN_IF_ERROR(RunRanks(group).Share(kWhat, &found));
+  if (found) {
     if (!cached) cached = data::ReadCatalogueCache(dataset, tokenizer, options, cache_path);
     return cached ? *std::move(cached) : data::BuildCatalogue(dataset, tokenizer, options);
   }

@@ -11,12 +11,6 @@ namespace {
 
 constexpr float kNoMaximum = -1e38f;  // of no items: finite, so that differences are numbers
 
-// Elements of the logits that exist at once.
-int64_t ChunkRows(const at::Tensor& states, int64_t items) {
-  const int64_t elements = states.is_cuda() ? int64_t{1} << 26 : int64_t{1} << 24;
-  return std::max<int64_t>(16, elements / std::max<int64_t>(1, items));
-}
-
 // `rows` of them, zeros behind.
 at::Tensor Padded(const at::Tensor& tensor, int64_t rows) {
   std::vector<int64_t> sizes = tensor.sizes().vec();
@@ -125,7 +119,7 @@ absl::StatusOr<CrossEntropies> SplitSoftmax::CrossEntropy(
   const int64_t ranks = group_->size(), width = states.size(1), count = all.states.size(0);
   at::Tensor values = at::empty({count}, slice.bias.options());
   at::Tensor d_all = at::zeros({ranks * all.most, width}, slice.bias.options());
-  const int64_t chunk = ChunkRows(states, items_ / ranks);
+  const int64_t chunk = tensor::SoftmaxChunkRows(states.device(), items_ / ranks);
   for (int64_t first = 0; first < count; first += chunk) {
     const int64_t rows = std::min(chunk, count - first);
     const at::Tensor part = all.states.narrow(0, first, rows);
