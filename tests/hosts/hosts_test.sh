@@ -5,19 +5,12 @@
 set -euo pipefail
 program=$1
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-net=$(($$ % 200)) name=mx$(($$ % 10000))
-hosts=("${name}a" "${name}b")
+# shellcheck source=tests/hosts/namespaces.sh
+source "$root/tests/hosts/namespaces.sh"
 folder=$(mktemp -d "${TEST_TMPDIR:-${TMPDIR:-/tmp}}/hosts_test.XXXXXX")
 
 cleanup() {
-  local host pids
-  for host in "${hosts[@]}"; do
-    pids=$(ip netns pids "$host" 2> /dev/null || true)
-    # shellcheck disable=SC2086  # one word each
-    [[ -z $pids ]] || kill -KILL $pids 2> /dev/null || true
-    ip netns del "$host" 2> /dev/null || true
-  done
-  ip link del "$name" 2> /dev/null || true
+  remove_hosts
   rm -rf "$folder"
 }
 trap cleanup EXIT
@@ -28,37 +21,9 @@ die() {
   exit 1
 }
 
-for tool in ip unshare mpirun; do
-  if ! command -v "$tool" > /dev/null; then
-    echo "hosts_test: skipped: there is no $tool here" >&2
-    exit 77
-  fi
-done
-if ((EUID != 0)) || ! ip netns add "${hosts[0]}" 2> /dev/null; then
-  echo 'hosts_test: skipped: network namespaces are not permitted here' >&2
-  exit 77
-fi
-ip netns add "${hosts[1]}"
-ip link add "$name" type bridge
-ip addr add "10.231.$net.1/24" dev "$name"
-ip link set "$name" up
-for k in 0 1; do
-  ip link add "$name$k" type veth peer name eth0 netns "${hosts[$k]}"
-  ip link set "$name$k" master "$name" up
-  ip -n "${hosts[$k]}" addr add "10.231.$net.$((11 + k))/24" dev eth0
-  ip -n "${hosts[$k]}" link set eth0 up
-  ip -n "${hosts[$k]}" link set lo up
-  printf '%s slots=2\n' "${hosts[$k]}" >> "$folder/hosts"
-done
-
-# In place of ssh: the host's network and its name.
-cat > "$folder/agent" << 'AGENT'
-#!/usr/bin/env bash
-host=$1
-shift
-exec ip netns exec "$host" unshare --uts sh -c 'hostname "$1"; shift; exec sh -c "$*"' sh "$host" "$@"
-AGENT
-chmod +x "$folder/agent"
+make_hosts hosts_test
+printf '%s slots=2\n' "${hosts[@]}" > "$folder/hosts"
+write_agent "$folder/agent"
 export MIXREC_PROGRAM=$program MIXREC_NETWORK=10.231.$net.0/24
 export MIXREC_MPIRUN="mpirun --mca plm_rsh_agent $folder/agent --mca plm_rsh_no_tree_spawn 1"
 
