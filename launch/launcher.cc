@@ -23,6 +23,14 @@ bool IsLaunchers(std::string_view entry) {
   return entry.rfind("OMPI_", 0) == 0 || entry.rfind("PMIX_", 0) == 0;
 }
 
+// Writes a line into the launcher's file, or one beside it, if it named one.
+void Tell(std::string_view beside, std::string_view line) {
+  const std::string path = Environment("MIXREC_EXIT_FILE");
+  if (path.empty()) return;
+  const absl::Status status = WriteFileAtomic(StrCat(path, beside), StrCat(line, "\n"));
+  if (!status.ok()) LOG(WARNING) << "the launcher is not told: " << status.message();
+}
+
 }  // namespace
 
 // OpenMPI numbers the processes command by command.
@@ -48,12 +56,10 @@ void ForgetLauncher() {
   for (const std::string& name : names) ::unsetenv(name.c_str());
 }
 
-void TellLauncher(int code) {
-  const std::string path = Environment("MIXREC_EXIT_FILE");
-  if (path.empty()) return;
-  const absl::Status status =
-      WriteFileAtomic(path + (IsFirstOfCommand() ? "" : ".other"), StrCat(code, "\n"));
-  if (!status.ok()) LOG(WARNING) << "the launcher is not told: " << status.message();
+void TellLauncherOfBegin() {
+  if (IsFirstOfCommand()) Tell(".begun", "begun");
 }
+
+void TellLauncher(int code) { Tell(IsFirstOfCommand() ? "" : ".other", StrCat(code)); }
 
 }  // namespace mixrec::launch

@@ -13,6 +13,10 @@ int ProcessesOfLauncher();
 // From now on, this process and its children are nobody's ranks.
 void ForgetLauncher();
 
+// Says in FILE.begun, beside TellLauncher's file, that the first process of a command has begun and
+// hears signals.
+void TellLauncherOfBegin();
+
 // Writes an exit code into the file that launch/mpi.sh named, if it did: mpirun's own code says how
 // it ended its processes, which is not always how the command ended. Another rank than the first
 // writes it beside, as FILE.other, for when the first cannot.

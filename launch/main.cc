@@ -24,6 +24,7 @@ int main(int argc, char** argv) {
   KeepFreedMemory();
   mixrec::launch::StartLogging(argv[0]);
   mixrec::InstallStopSignals();  // after glog's crash handler, which takes SIGTERM too
+  mixrec::launch::TellLauncherOfBegin();
   const int code = mixrec::launch::RunProgram(mixrec::launch::AllCommands(),
                                               {argv + 1, argv + argc}, std::cout, std::cerr);
   if (code != 0) mixrec::launch::TellLauncher(code);

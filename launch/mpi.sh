@@ -8,6 +8,7 @@ mpi_variables() {
   MIXREC_SERVER_FLAGS=     flags of `mixrec ps`, such as --replicas=1
   MIXREC_NETWORK=          network that hosts use among themselves: an interface, or as 10.0.0.0/8
   MIXREC_MPIRUN=mpirun     command that starts ranks, with further options
+  MIXREC_START_DEADLINE=300  seconds until a rank must have begun
   MIXREC_PROGRAM=          mixrec itself: build/cuda's where it is, else build/release's
 
 Ctrl-C, SIGTERM and SIGUSR1 save a checkpoint and end with code 75; the same command goes on.
@@ -103,15 +104,21 @@ run_ranks() {
   ((dry_run)) || await_mpirun "$folder" "${words[@]}"
 }
 
+# Whether mpirun PID has ranks on this host.
+has_ranks_here() { pgrep -P "$1" -f "^$program" > /dev/null; }
+
 # await_mpirun FOLDER MPIRUN WORD...: starts mpirun and hands a request to stop on to it as SIGUSR1,
-# which it passes to its ranks. Returns the exit code that a rank writes into FOLDER, which all hosts
-# see (its first, or, where that could not, another): mpirun would take a rank's code other than 0 for a reason to kill the others, and to wait
-# odls_base_sigkill_timeout for it, though they have ended.
+# which it passes to its ranks. Returns the command's exit code (end_of_mpirun).
+#
+# mpirun itself waits too long twice. When a host's daemon cannot call back it waits for ever, so a
+# rank that begins says so in FOLDER, which all hosts see. And it would take a rank's code other than 0
+# for a reason to kill the others, and to wait odls_base_sigkill_timeout for it, though they have ended.
 await_mpirun() {
-  local folder=$1 child='' code=0 told='' file stopping=0 since=-1
+  local folder child='' code=0 file stopping=0 begin=$SECONDS ended=-1
+  mkdir -p "$1"
+  folder=$(realpath "$1")
   shift
-  mkdir -p "$folder"
-  file=$(mktemp -u "$(realpath "$folder")/.exit.XXXXXX")
+  file=$(mktemp -u "$folder/.exit.XXXXXX")
   export MIXREC_EXIT_FILE=$file
   trap 'stopping=1; [[ -z $child ]] || kill -USR1 "$child" 2> /dev/null || true' INT TERM USR1 HUP
   # In a session of its own: a Ctrl-C is for this script.
@@ -120,23 +127,46 @@ await_mpirun() {
   ((!stopping)) || kill -USR1 "$child"
   while kill -0 "$child" 2> /dev/null; do
     sleep 0.2 &
-    wait "$!" || true
-    # The command has ended, so has every rank here: what mpirun still waits for is its own timeout.
-    if [[ -s $file ]] && ! pgrep -P "$child" -f "^$program" > /dev/null; then
-      ((since >= 0)) || since=$SECONDS
-      ((SECONDS - since < 5)) || kill -KILL "$child" 2> /dev/null || true
+    wait "$!" 2> /dev/null || true
+    ! has_ranks_here "$child" || continue
+    if [[ -s $file ]]; then # the command has ended
+      ((ended >= 0)) || ended=$SECONDS
+      ((SECONDS - ended < 5)) || kill -KILL "$child" 2> /dev/null || true
+    elif [[ ! -e $file.begun ]] && ((stopping || SECONDS - begin > ${MIXREC_START_DEADLINE:-300})); then
+      kill -KILL "$child" 2> /dev/null || true
     fi
   done
   wait "$child" 2> /dev/null || code=$?
   trap - INT TERM USR1 HUP
+  code=$(end_of_mpirun "$code" "$file" "$stopping")
+  rm -f "$file" "$file.other" "$file.begun"
+  return "$code"
+}
+
+# end_of_mpirun CODE FILE STOPPING: prints the exit code of a command whose mpirun ended with CODE: the
+# one that its first rank wrote into FILE, or, where that could not, another rank beside it.
+end_of_mpirun() {
+  local code=$1 file=$2 stopping=$3 told
   for told in "$file" "$file.other"; do
-    [[ ! -s $told ]] || break
+    if [[ -s $told ]]; then
+      cat "$told"
+      return
+    fi
   done
-  told=$(cat "$told" 2> /dev/null || true)
-  rm -f "$file" "$file.other"
-  if [[ -n $told ]]; then return "$told"; fi
   # Told to stop before it could listen: nothing is lost.
-  if ((stopping)) && [[ $code == 0 || $code == $((128 + 10)) ]]; then return 75; fi
-  ((code != 0)) || echo "${0##*/}: nobody has written $file: do all hosts see it?" >&2
-  return $((code == 0 ? 1 : code))
+  if ((stopping)) && [[ ! -e $file.begun || $code == 0 || $code == $((128 + 10)) ]]; then
+    echo 75
+    return
+  fi
+  local who=${0##*/} where=${file%/*}
+  if [[ -e $file.begun ]]; then
+    ((code != 0)) || echo "$who: nobody has written $file: do all hosts see it?" >&2
+  elif ((code == 128 + 9)); then
+    echo "$who: no rank has begun: can the hosts reach each other (MIXREC_NETWORK), and do all" \
+      "see $where? (MIXREC_START_DEADLINE=${MIXREC_START_DEADLINE:-300} seconds)" >&2
+    code=1
+  else
+    echo "$who: mpirun has ended with code $code before a rank began in $where; its own words are above" >&2
+  fi
+  echo $((code == 0 ? 1 : code))
 }

@@ -47,9 +47,30 @@ await_step() {
   die "$1 does not get to step $2"
 }
 
+# The network is back once the other end refuses a connection, which takes an answer. mpirun comes by
+# ssh, so it does not get there before.
+await_network() {
+  local k answer
+  for ((k = 0; k < 100; k++)); do
+    answer=$(ip netns exec "${hosts[1]}" bash -c ": < /dev/tcp/10.231.$net.1/9" 2>&1 || true)
+    [[ $answer != *refused* ]] || return 0
+    sleep 0.1
+  done
+  die 'the link does not come back'
+}
+
 "$program" synth --user_count=60 --item_count=40 --out="$folder/data" > /dev/null
 "$program" pretrain --data="$folder/data" --out="$folder/backbone" --tokenizer=train:400 --hidden=32 \
   --layers=2 --epochs=0 --threads=1 > /dev/null 2>&1
+
+# A host whose daemon never calls back.
+printf '#!/bin/sh\n' > "$folder/deaf"
+chmod +x "$folder/deaf"
+code=0
+MIXREC_START_DEADLINE=2 MIXREC_MPIRUN="mpirun --mca plm_rsh_agent $folder/deaf" on_hosts evaluate \
+  --run="$folder" > "$folder/deaf.out" 2> "$folder/deaf.err" || code=$?
+[[ $code == 1 ]] && grep -q 'run_hosts.sh: no rank has begun: .*(MIXREC_START_DEADLINE=2 seconds)' "$folder/deaf.err" ||
+  die "hosts that do not answer end the command with code $code"
 
 train whole || die "training over two hosts ended with code $?"
 on_hosts evaluate --run="$folder/whole" --threads=1 --device=cpu > "$folder/four" 2> "$folder/four.err" ||
@@ -74,6 +95,7 @@ ip link set "${name}1" down
 code=0
 wait "$job" || code=$?
 ip link set "${name}1" up
+await_network
 ((code != 0)) || die 'a cut link ended the run with code 0'
 # By its name, or, where a server there is missed first, by its address.
 grep -Eq "mixrec train: .*(on ${hosts[1]}|10\.231\.$net\.12:)" "$folder/cut.err" || die 'the host that is missing is not named'
