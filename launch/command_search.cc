@@ -30,7 +30,7 @@ constexpr double kGraceSeconds = 30;  // for groups to see that the study is ove
 absl::Status SearchAlone(const Invocation& invocation, const Materials& materials,
                          const RunRequest& request, RunFolder* run) {
   MIXREC_ASSIGN_OR_RETURN(worker::SearchObjective objective,
-                          MakeObjective(materials, run->path(), nullptr));
+                          MakeObjective(materials, run->path(), nullptr, nullptr));
   MIXREC_ASSIGN_OR_RETURN(const bo_driver::StudyOptions options, StudyOptionsOfFlags(materials));
   MIXREC_ASSIGN_OR_RETURN(bo_driver::Study study,
                           bo_driver::Study::OpenOrCreate(run->path(), options));
@@ -42,7 +42,9 @@ absl::Status SearchAlone(const Invocation& invocation, const Materials& material
     MIXREC_ASSIGN_OR_RETURN(page, LivePage::Start(FLAGS_http, FolderSource(run->path())));
     *invocation.out << "page: http://" << page->address() << "/" << std::endl;
   }
-  const TrialRunner runner(BriefOf(request, *run), request, invocation.table, std::move(objective));
+  const Ranks alone;
+  const TrialRunner runner(BriefOf(request, *run), request, invocation.table, std::move(objective),
+                           &alone);
   const auto evaluate = [&](const bo_driver::Trial& trial) -> absl::StatusOr<double> {
     absl::Status reported;
     const auto on_epoch = [&](int epoch, double mrr) {
@@ -129,6 +131,10 @@ absl::Status CheckFlags() {
     return UsageError("--shards=", FLAGS_shards,
                       " starts servers of the search's own, --ps=", FLAGS_ps,
                       " names others; give one of the two");
+  }
+  if (FLAGS_group_ranks > 1 && FLAGS_per_gpu > 1) {
+    return UsageError("--per_gpu=", FLAGS_per_gpu, " with --group_ranks=", FLAGS_group_ranks,
+                      ": a group of several ranks trains one trial at a time; give one of the two");
   }
   return absl::OkStatus();
 }

@@ -15,8 +15,11 @@
 #include "launch/flags_ps.h"
 #include "launch/flags_search.h"
 #include "launch/group_link.h"
+#include "launch/group_ranks.h"
 #include "launch/group_service.h"
+#include "launch/launcher.h"
 #include "launch/logging.h"
+#include "launch/ranks.h"
 #include "launch/recent_log.h"
 #include "launch/scheduler_address.h"
 #include "launch/search_setup.h"
@@ -101,7 +104,7 @@ absl::StatusOr<Way> WayOfFlags() {
   return way;
 }
 
-scheduler::GroupOptions GroupOptionsOf(const std::string& name) {
+scheduler::GroupOptions GroupOptionsOf(const std::string& name, int ranks) {
   scheduler::GroupOptions options;
   options.group.name = name;
   options.group.incarnation =
@@ -109,6 +112,7 @@ scheduler::GroupOptions GroupOptionsOf(const std::string& name) {
                                 std::chrono::system_clock::now().time_since_epoch())
                                 .count());
   options.group.slots = static_cast<int>(FLAGS_slots);
+  options.group.ranks = ranks;
   options.group.host = HostName();
   options.group.process = ::getpid();
   options.deadline = Micros(FLAGS_scheduler_deadline);
@@ -125,25 +129,46 @@ std::unique_ptr<worker::SideBySide> CompanyOfFlags(const Materials& materials) {
   return std::make_unique<worker::SideBySide>(device, FLAGS_slots);
 }
 
+// What the study needs, as it is on this rank.
+struct Place {
+  std::unique_ptr<Materials> materials;
+  RunRequest study;
+};
+
+absl::StatusOr<Place> LoadPlace(const Invocation& invocation, const StudyBrief& brief) {
+  Place place;
+  MIXREC_ASSIGN_OR_RETURN(place.materials, LoadMaterials(nullptr));
+  MIXREC_RETURN_IF_ERROR(LoadHardSamplesInto(place.materials.get()));
+  MIXREC_RETURN_IF_ERROR(LoadBackboneInto(place.materials.get()));
+  place.study = StudyRequest(invocation, *place.materials, brief.folder);
+  place.study.flags = brief.flags;
+  MIXREC_RETURN_IF_ERROR(CheckSameInputs(brief, place.study));
+  return place;
+}
+
 // Loads what the study needs, then trains what comes.
 absl::Status WorkOn(const Invocation& invocation, const StudyBrief& brief, const std::string& name,
-                    const RecentLog& log, GroupLink* link) {
+                    const RecentLog& log, Ranks* ranks, GroupLink* link) {
   TakeStudyFlags(invocation, brief);
-  MIXREC_ASSIGN_OR_RETURN(const std::unique_ptr<Materials> materials, LoadMaterials(nullptr));
-  MIXREC_RETURN_IF_ERROR(LoadHardSamplesInto(materials.get()));
-  MIXREC_RETURN_IF_ERROR(LoadBackboneInto(materials.get()));
-  RunRequest study = StudyRequest(invocation, *materials, brief.folder);
-  study.flags = brief.flags;
-  MIXREC_RETURN_IF_ERROR(CheckSameInputs(brief, study));
-  MIXREC_RETURN_IF_ERROR(LoadCatalogueInto(brief.folder, materials.get()));
+  absl::StatusOr<Place> place = LoadPlace(invocation, brief);
+  MIXREC_RETURN_IF_ERROR(ranks->Agree(place.status(), "loading the data"));
+  Materials* const materials = place->materials.get();
+  collective::Group* group = nullptr;
+  if (ranks->size() > 1) {
+    MIXREC_ASSIGN_OR_RETURN(group, ranks->GroupOn(materials->compute.device));
+  }
+  MIXREC_RETURN_IF_ERROR(LoadCatalogueInto(brief.folder, materials, *ranks));
   const std::unique_ptr<worker::SideBySide> company = CompanyOfFlags(*materials);
-  MIXREC_ASSIGN_OR_RETURN(worker::SearchObjective objective,
-                          MakeObjective(*materials, brief.folder, company.get()));
-  const TrialRunner runner(brief, study, invocation.table, std::move(objective));
-  link->SetReady(ConfigHash(study), Describe(materials->compute));
+  auto objective = MakeObjective(*materials, brief.folder, company.get(), group);
+  MIXREC_RETURN_IF_ERROR(ranks->Agree(objective.status(), "the study's folder"));
+  const Ranks alone;
+  const TrialRunner runner(brief, place->study, invocation.table, *std::move(objective),
+                           group == nullptr ? &alone : ranks);
+  if (link != nullptr) link->SetReady(ConfigHash(place->study), Describe(materials->compute));
   const auto run = [&](const TrialAttempt& attempt, const auto& on_epoch) {
     return runner.Run(attempt, on_epoch);
   };
+  if (group != nullptr) return ServeTogether(run, name, *ranks, log, link);
   ServeTrials(run, name, static_cast<int>(FLAGS_slots), log, link);
   return absl::OkStatus();
 }
@@ -155,38 +180,78 @@ absl::Status SleepOn(const std::string& name, const RecentLog& log, GroupLink* l
   return absl::OkStatus();
 }
 
-}  // namespace
+// `text`: the scheduler's description of the study.
+absl::Status WorkOnStudy(const Invocation& invocation, const std::string& text,
+                         const std::string& name, const RecentLog& log, Ranks* ranks,
+                         GroupLink* link) {
+  MIXREC_ASSIGN_OR_RETURN(StudyBrief brief, ParseBrief(text));
+  if (!FLAGS_study.empty()) brief.folder = FLAGS_study;
+  const std::string logs = StrCat(brief.folder, "/groups/", name, "/logs");
+  const bool alone = ranks->group() == nullptr;
+  const absl::Status logged =
+      alone ? LogInto(logs) : LogInto(logs, StrCat("mixrec.rank", ranks->rank()));
+  MIXREC_RETURN_IF_ERROR(ranks->Agree(logged, "opening the log"));
+  return FLAGS_sleep > 0 ? SleepOn(name, log, link)
+                         : WorkOn(invocation, brief, name, log, ranks, link);
+}
 
-absl::Status RunWorker(const Invocation& invocation) {
-  EndWithParent(FLAGS_parent);
-  MIXREC_ASSIGN_OR_RETURN(const std::string name, GroupName());
+// The line to the scheduler; null when the study is over.
+absl::StatusOr<std::unique_ptr<GroupLink>> OpenLine(const std::string& name, int ranks) {
   MIXREC_ASSIGN_OR_RETURN(Way way, WayOfFlags());
-  if (way.over) {
-    *invocation.out << "group " << name << ": the study is over" << std::endl;
-    return absl::OkStatus();
-  }
+  if (way.over) return nullptr;
+  return GroupLink::Start(GroupOptionsOf(name, ranks), std::move(way.host),
+                          std::move(way.transport));
+}
+
+// The end of a group that could not work: the scheduler hears it, unless a rank is missing. Then a
+// trial that is out comes back by its lease.
+void SayGoodbye(const absl::Status& failure, const Ranks& ranks, GroupLink* link) {
+  if (link == nullptr || (ranks.world() != nullptr && !ranks.world()->failure().ok())) return;
+  link->Leave(StatusText(failure));
+  link->Join().IgnoreError();
+}
+
+absl::Status CheckSlots(const Ranks& ranks) {
+  if (ranks.size() < 2 || (FLAGS_slots < 2 && FLAGS_sleep <= 0)) return absl::OkStatus();
+  return UsageError(
+      FLAGS_sleep > 0 ? StrCat("--sleep=", FLAGS_sleep) : StrCat("--slots=", FLAGS_slots), " with ",
+      ranks.size(), " ranks: a group of several trains one trial at a time");
+}
+
+absl::Status WorkAmong(const Invocation& invocation, Ranks* ranks) {
+  EndWithParent(FLAGS_parent);
+  MIXREC_RETURN_IF_ERROR(CheckSlots(*ranks));
+  MIXREC_ASSIGN_OR_RETURN(std::string name, GroupName());
+  MIXREC_RETURN_IF_ERROR(ranks->Share("the group's name", &name));
   const RecentLog log;
-  MIXREC_ASSIGN_OR_RETURN(
-      const std::unique_ptr<GroupLink> link,
-      GroupLink::Start(GroupOptionsOf(name), std::move(way.host), std::move(way.transport)));
-  if (const std::optional<std::string> text = link->WaitForStudy()) {
-    absl::StatusOr<StudyBrief> brief = ParseBrief(*text);
-    absl::Status status = brief.status();
-    if (status.ok() && !FLAGS_study.empty()) brief->folder = FLAGS_study;
-    if (status.ok()) status = LogInto(StrCat(brief->folder, "/groups/", name, "/logs"));
-    if (status.ok()) {
-      status = FLAGS_sleep > 0 ? SleepOn(name, log, link.get())
-                               : WorkOn(invocation, *brief, name, log, link.get());
-    }
+  absl::StatusOr<std::unique_ptr<GroupLink>> link(nullptr);
+  if (ranks->leads()) link = OpenLine(name, ranks->size());
+  MIXREC_RETURN_IF_ERROR(ranks->Agree(link.status(), "finding the scheduler"));
+  GroupLink* const line = link->get();
+  std::string text = ranks->leads() && line == nullptr ? kLineHasEnded : "";
+  MIXREC_RETURN_IF_ERROR(ranks->Share("whether the study is over", &text));
+  if (text.empty()) {
+    MIXREC_ASSIGN_OR_RETURN(text, HearStudy(*ranks, line));
+  }
+  if (text != kLineHasEnded) {
+    const absl::Status status = WorkOnStudy(invocation, text, name, log, ranks, line);
     if (!status.ok()) {
-      link->Leave(StatusText(status));
-      link->Join().IgnoreError();
+      SayGoodbye(status, *ranks, line);
       return status;
     }
   }
-  MIXREC_RETURN_IF_ERROR(link->Join());
+  MIXREC_RETURN_IF_ERROR(
+      ranks->Agree(line == nullptr ? absl::OkStatus() : line->Join(), "the end of the study"));
   *invocation.out << "group " << name << ": the study is over" << std::endl;
   return absl::OkStatus();
+}
+
+}  // namespace
+
+// One process, whoever starts it, needs no MPI.
+absl::Status RunWorker(const Invocation& invocation) {
+  if (ProcessesOfLauncher() == 1) ForgetLauncher();
+  return RunAmongRanks(invocation, WorkAmong);
 }
 
 }  // namespace mixrec::launch

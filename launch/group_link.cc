@@ -31,9 +31,9 @@ GroupLink::~GroupLink() {
   if (thread_.joinable()) thread_.join();
 }
 
-std::optional<std::string> GroupLink::WaitForStudy() {
+std::optional<std::string> GroupLink::StudyWithin(std::chrono::milliseconds patience) {
   std::unique_lock<std::mutex> lock(mutex_);
-  news_.wait(lock, [&] { return ended_ || study_; });
+  news_.wait_for(lock, patience, [&] { return ended_ || study_; });
   return ended_ ? std::nullopt : study_;
 }
 
@@ -44,6 +44,21 @@ void GroupLink::SetReady(const std::string& settings, const std::string& device)
 std::optional<GroupJob> GroupLink::NextJob() {
   std::unique_lock<std::mutex> lock(mutex_);
   news_.wait(lock, [&] { return ended_ || !jobs_.empty(); });
+  return TakeJob();
+}
+
+std::optional<GroupJob> GroupLink::NextJobWithin(std::chrono::milliseconds patience) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  news_.wait_for(lock, patience, [&] { return ended_ || !jobs_.empty(); });
+  return TakeJob();
+}
+
+bool GroupLink::HasEnded() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return ended_;
+}
+
+std::optional<GroupJob> GroupLink::TakeJob() {
   if (jobs_.empty()) return std::nullopt;
   GroupJob job = std::move(jobs_.front());
   jobs_.pop_front();

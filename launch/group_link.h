@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <map>
@@ -36,12 +37,16 @@ class GroupLink : private scheduler::GroupWork {
   ~GroupLink() override;
 
   // Any thread, all of them:
-  // What the scheduler works on; waits for its word. nullopt: the line has ended.
-  std::optional<std::string> WaitForStudy();
+  // What the scheduler works on; waits so long for its word. nullopt: it has said nothing yet, or
+  // the line has ended.
+  std::optional<std::string> StudyWithin(std::chrono::milliseconds patience);
   // Trials may come.
   void SetReady(const std::string& settings, const std::string& device);
   // The next trial to train; waits for it. nullopt: the line has ended.
   std::optional<GroupJob> NextJob();
+  // Likewise, waiting so long. nullopt: there is none yet, or the line has ended.
+  std::optional<GroupJob> NextJobWithin(std::chrono::milliseconds patience);
+  bool HasEnded();
   void Scored(const scheduler::TrialAttempt& id, int epoch, double value);
   // Every job must come to this.
   void Ended(const scheduler::TrialAttempt& id, scheduler::Outcome outcome);
@@ -56,6 +61,7 @@ class GroupLink : private scheduler::GroupWork {
   void End(const scheduler::TrialAttempt& id, scheduler::EndReason reason) override;
   void Post(GroupHost::Call call);
   void Close();
+  std::optional<GroupJob> TakeJob();  // under mutex_
 
   std::unique_ptr<net::ZmqLoop> loop_;
   std::unique_ptr<GroupHost> host_;

@@ -28,6 +28,34 @@ bool IsHopeless(const absl::Status& outcome) {
   return code == kExitUsage || code == kExitData || code == kExitMemory;
 }
 
+// What starts the ranks of a group. They may share cores with other groups: nothing is bound. A
+// code other than 0, which a rank ends with after the others, is no reason to kill them. With a
+// longer odls_base_sigkill_timeout mpirun would wait as long for a rank that has died.
+std::vector<std::string> Launcher(int ranks) {
+  std::vector<std::string> words = {"mpirun",
+                                    "-n",
+                                    StrCat(ranks),
+                                    "--bind-to",
+                                    "none",
+                                    "--oversubscribe",
+                                    "--mca",
+                                    "orte_abort_on_non_zero_status",
+                                    "0"};
+  if (::geteuid() == 0) words.emplace_back("--allow-run-as-root");
+  return words;
+}
+
+// The GPUs of a group, one for each rank, taken in turn; fewer where there are not so many.
+std::string DevicesOf(const GroupProcessesOptions& options, size_t index) {
+  const size_t ranks = std::min(static_cast<size_t>(options.ranks), options.devices.size());
+  std::string text;
+  for (size_t rank = 0; rank < ranks; ++rank) {
+    const size_t device = (index * ranks + rank) % options.devices.size();
+    text += StrCat(rank == 0 ? "" : ",", options.devices[device]);
+  }
+  return text;
+}
+
 }  // namespace
 
 GroupProcesses::GroupProcesses(GroupProcessesOptions options)
@@ -62,16 +90,13 @@ absl::Status GroupProcesses::Start(size_t index, net::Time now) {
   command.words = {"worker", StrCat("--study=", options_.study), StrCat("--group=", NameOf(index))};
   command.words.insert(command.words.end(), options_.arguments.begin(), options_.arguments.end());
   if (options_.ranks > 1) {
-    // Ranks may share cores and GPUs' hosts with other groups: nothing is bound.
-    command.launcher = {"mpirun",    "-n",   StrCat(options_.ranks),
-                        "--bind-to", "none", "--oversubscribe"};
-    if (::geteuid() == 0) command.launcher.emplace_back("--allow-run-as-root");
+    command.launcher = Launcher(options_.ranks);
   } else {
     command.words.push_back(StrCat("--parent=", ::getpid()));
   }
   command.log = folder + "/output";
   if (!options_.devices.empty()) {
-    command.visible_devices = options_.devices[index % options_.devices.size()];
+    command.visible_devices = DevicesOf(options_, index);
   }
   MIXREC_ASSIGN_OR_RETURN(places_[index].process, ChildProcess::Start(command));
   places_[index].next_start = now;

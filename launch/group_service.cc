@@ -23,7 +23,7 @@ absl::StatusOr<worker::TrialOutcome> RunJob(const TrialFunction& run, const std:
   const TrialAttempt attempt{job.id.trial, job.id.attempt, work, StrCat("group ", group, ", "),
                              [stop = job.stop] { return stop->load(); }};
   return run(attempt, [&](int epoch, double value) {
-    if (std::isfinite(value)) link->Scored(job.id, epoch, value);
+    if (link != nullptr && std::isfinite(value)) link->Scored(job.id, epoch, value);
     return true;
   });
 }
@@ -33,18 +33,23 @@ void ServeSlot(const TrialFunction& run, const std::string& group, int threads,
                const RecentLog& log, GroupLink* link) {
   at::set_num_threads(threads);  // of this thread
   while (const auto job = link->NextJob()) {
-    const Clock::time_point start = Clock::now();
-    const auto result = RunJob(run, group, *job, link);
-    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    if (!result.ok()) {
-      LOG(WARNING) << "group " << group << ", trial " << job->id.trial << ": "
-                   << result.status().message();
-    }
-    link->Ended(job->id, OutcomeOf(result, seconds, log.Text()));
+    link->Ended(job->id, RunTrial(run, group, *job, log, link).outcome);
   }
 }
 
 }  // namespace
+
+TrialEnd RunTrial(const TrialFunction& run, const std::string& group, const GroupJob& job,
+                  const RecentLog& log, GroupLink* link) {
+  const Clock::time_point start = Clock::now();
+  const auto result = RunJob(run, group, job, link);
+  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  if (!result.ok()) {
+    LOG(WARNING) << "group " << group << ", trial " << job.id.trial << ": "
+                 << result.status().message();
+  }
+  return {result.status(), OutcomeOf(result, seconds, log.Text())};
+}
 
 void ServeTrials(const TrialFunction& run, const std::string& group, int slots,
                  const RecentLog& log, GroupLink* link) {

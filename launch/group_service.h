@@ -15,6 +15,16 @@ namespace mixrec::launch {
 using TrialFunction = std::function<absl::StatusOr<worker::TrialOutcome>(
     const TrialAttempt&, const worker::SearchObjective::IntermediateCallback&)>;
 
+// How a trial ended, and what the scheduler is told of it.
+struct TrialEnd {
+  absl::Status status;
+  scheduler::Outcome outcome;
+};
+// Runs a trial, telling the link its scores; a null link, of a rank that does not lead, nothing. A
+// failed trial's outcome shows the end of `log`.
+TrialEnd RunTrial(const TrialFunction& run, const std::string& group, const GroupJob& job,
+                  const RecentLog& log, GroupLink* link);
+
 // Gives every trial that comes to `run`, at most `slots` at the same time, and its scores and its
 // end to the link; returns when the line ends. The process's CPU threads are shared among the
 // slots. A failed trial's record shows the end of `log`.

@@ -85,7 +85,8 @@ absl::StatusOr<StudyOptions> StudyOptionsOfFlags(const Materials& materials) {
 
 absl::StatusOr<worker::SearchObjective> MakeObjective(const Materials& materials,
                                                       const std::string& study_folder,
-                                                      worker::SideBySide* others) {
+                                                      worker::SideBySide* others,
+                                                      collective::Group* group) {
   worker::SearchObjectiveOptions options;
   MIXREC_ASSIGN_OR_RETURN(options.train, TrainOptionsOfFlags(FLAGS_trial_epochs));
   options.fraction = FLAGS_bo_fraction;
@@ -95,6 +96,7 @@ absl::StatusOr<worker::SearchObjective> MakeObjective(const Materials& materials
   model.architecture.clear();
   worker::TrainInputs inputs = InputsOf(materials);
   inputs.others = others;
+  inputs.group = group;
   return worker::SearchObjective(inputs, model, options);
 }
 

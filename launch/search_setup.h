@@ -16,11 +16,13 @@ namespace mixrec::launch {
 // options keep copies only, but for `feasible`, which needs the materials to stay.
 absl::StatusOr<bo_driver::StudyOptions> StudyOptionsOfFlags(const Materials& materials);
 
-// Trains and scores trials below STUDY/trials. Keeps pointers into the materials, and `others`:
-// where trials in several threads step together, or null.
+// Trains and scores trials below STUDY/trials. Keeps pointers into the materials, `others`: where
+// trials in several threads step together, or null; and `group`: the ranks that train every trial
+// together, or null.
 absl::StatusOr<worker::SearchObjective> MakeObjective(const Materials& materials,
                                                       const std::string& study_folder,
-                                                      worker::SideBySide* others);
+                                                      worker::SideBySide* others,
+                                                      collective::Group* group);
 
 // The study as a run of `mixrec search`, whichever command works on it, in the folder.
 RunRequest StudyRequest(const Invocation& invocation, const Materials& materials,

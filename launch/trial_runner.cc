@@ -39,11 +39,12 @@ Failure FailureOf(const absl::Status& status) {
 }  // namespace
 
 TrialRunner::TrialRunner(StudyBrief brief, RunRequest study, const FlagTable* table,
-                         worker::SearchObjective objective)
+                         worker::SearchObjective objective, const Ranks* ranks)
     : brief_(std::move(brief)),
       study_(std::move(study)),
       table_(table),
-      objective_(std::move(objective)) {}
+      objective_(std::move(objective)),
+      ranks_(ranks) {}
 
 // A trial's folder says what ran, as that of `mixrec train` does; it keeps no weights.
 RunRequest TrialRunner::RequestOf(const TrialAttempt& attempt, const std::string& folder) const {
@@ -77,10 +78,19 @@ absl::StatusOr<RunFolder> TrialRunner::OpenFolder(const TrialAttempt& attempt) c
   return RunFolder::Open(RequestOf(attempt, own));
 }
 
+absl::StatusOr<RunFolder> TrialRunner::OpenTogether(const TrialAttempt& attempt) const {
+  absl::StatusOr<RunFolder> run =
+      ranks_->leads() ? OpenFolder(attempt) : absl::StatusOr<RunFolder>(RunFolder::Visit("", ""));
+  MIXREC_RETURN_IF_ERROR(ranks_->Agree(run.status(), "opening the trial"));
+  std::string path = run->path();
+  MIXREC_RETURN_IF_ERROR(ranks_->Share("the trial's folder", &path));
+  return ranks_->leads() ? std::move(run) : RunFolder::Visit(path, "");
+}
+
 absl::StatusOr<worker::TrialOutcome> TrialRunner::Run(
     const TrialAttempt& attempt,
     const worker::SearchObjective::IntermediateCallback& on_epoch) const {
-  MIXREC_ASSIGN_OR_RETURN(RunFolder run, OpenFolder(attempt));
+  MIXREC_ASSIGN_OR_RETURN(RunFolder run, OpenTogether(attempt));
   absl::StatusOr<worker::TrialOutcome> outcome = RunIn(run.path(), attempt, on_epoch);
   MIXREC_RETURN_IF_ERROR(run.Close(outcome.status()));
   return outcome;
@@ -104,9 +114,10 @@ absl::StatusOr<worker::TrialOutcome> TrialRunner::RunIn(
   if (!servers) return objective_.Evaluate(spec, on_epoch);
   // An attempt that is given up for lost may still send what the next one must not see.
   const std::string space = StrCat(brief_.id, "/", attempt.number, "/", attempt.attempt);
-  MIXREC_ASSIGN_OR_RETURN(const std::unique_ptr<ps::Session> session, OpenServers(space, Ranks()));
+  MIXREC_ASSIGN_OR_RETURN(const std::unique_ptr<ps::Session> session, OpenServers(space, *ranks_));
   spec.placement = {session.get(), SamplingOfFlags()};
   absl::StatusOr<worker::TrialOutcome> outcome = objective_.Evaluate(spec, on_epoch);
+  if (!ranks_->leads()) return outcome;
   const absl::Status dropped = session->Drop();
   if (!dropped.ok()) LOG(WARNING) << "the tables stay on the servers: " << dropped.message();
   return outcome;

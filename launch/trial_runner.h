@@ -7,6 +7,7 @@
 
 #include "bo_driver/study_strategy.h"
 #include "launch/materials.h"
+#include "launch/ranks.h"
 #include "launch/search_setup.h"
 #include "scheduler/protocol.h"
 #include "worker/search_objective.h"
@@ -22,9 +23,11 @@ struct TrialAttempt {
 
 class TrialRunner {
  public:
-  // `study`: StudyRequest's; `table`: the program's flags. The objective's materials must stay.
+  // `study`: StudyRequest's; `table`: the program's flags. The objective's materials must stay. Of
+  // several ranks, which share the objective's group, all run the same trials; the trial's folder
+  // is the leader's.
   TrialRunner(StudyBrief brief, RunRequest study, const FlagTable* table,
-              worker::SearchObjective objective);
+              worker::SearchObjective objective, const Ranks* ranks);
 
   // Trains from the newest checkpoint of earlier attempts and scores. Several threads may run
   // different trials. Errors are the objective's: StoppedError when it was asked to stop, with a
@@ -40,6 +43,8 @@ class TrialRunner {
   // The trial's folder, or, when somebody who was given up for lost still holds it, one of the
   // attempt's own.
   absl::StatusOr<RunFolder> OpenFolder(const TrialAttempt& attempt) const;
+  // As every rank sees it.
+  absl::StatusOr<RunFolder> OpenTogether(const TrialAttempt& attempt) const;
   absl::StatusOr<worker::TrialOutcome> RunIn(
       const std::string& folder, const TrialAttempt& attempt,
       const worker::SearchObjective::IntermediateCallback& on_epoch) const;
@@ -48,6 +53,7 @@ class TrialRunner {
   const RunRequest study_;
   const FlagTable* const table_;
   const worker::SearchObjective objective_;
+  const Ranks* const ranks_;
 };
 
 // What the scheduler is told.

@@ -164,12 +164,13 @@ Verb Search() {
       "search",
       "--data=DIR --backbone=DIR --out=DIR --trials=30 [--groups=4] [--per_gpu=8]",
       "search for the best architecture of the DAMoE layers",
-      "One trial after another, or --groups and --per_gpu at a time; every trial is stored in "
+      "One trial after another, or --groups and --per_gpu at a time, or each by --group_ranks "
+      "processes; every trial is stored in "
       "DIR/study.journal (Optuna's journal format) and has its run under DIR/trials. Stop it at "
       "any moment; the same command goes on. Ends with a table of the best trials, "
       "DIR/best.flags (for `mixrec train --flagfile`) and an HTML page.",
       {SearchGroup(),
-       LeaseGroup({"groups", "per_gpu", "devices", "http"}),
+       LeaseGroup({"groups", "group_ranks", "per_gpu", "devices", "http"}),
        DataGroup(),
        ModelGroup(false),
        LossGroup(),
@@ -207,10 +208,11 @@ Verb Worker() {
           "a worker group: takes trials of a search, trains and scores them",
           "What to train it hears from the scheduler; give only what differs on this machine. May "
           "come at any time. Ctrl-C and SIGTERM save the trials, give them back and end with code "
-          "75. docs/groups.md.",
+          "75. By mpirun, several ranks train every trial together. docs/groups.md.",
           {{"Group", {"study", "scheduler", "key_file", "group", "slots", "scheduler_deadline"}},
            {"Places", {"data", "backbone", "tokenizer", "hard_samples"}},
            ServersGroup(),
+           RanksGroup(),
            MachineGroup(),
            {"Internal", {"parent", "sleep"}}},
           {}};

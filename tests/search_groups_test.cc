@@ -1,80 +1,13 @@
 // A search by real processes, a scheduler and worker groups, which are killed at random moments.
-//
-// MIXREC_GROUPS_DATA and MIXREC_GROUPS_BACKBONE name others than the minute ones made here,
-// MIXREC_GROUPS_TRIALS the number of trials, MIXREC_GROUPS_KILLS how many groups are killed,
-// MIXREC_GROUPS_FLAGS the flags of a trial, MIXREC_GROUPS_SEED what is drawn.
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-#include <unistd.h>
-
 #include <csignal>
-#include <cstdlib>
-#include <filesystem>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <thread>
 
-#include "common/file.h"
 #include "common/random.h"
-#include "common/status.h"
-#include "scheduler/journal.h"
-#include "scheduler/lease.h"
-#include "tests/ps_process_fixture.h"
+#include "tests/search_groups_fixture.h"
 
 namespace mixrec {
 namespace {
-
-using scheduler::StudyRecord;
-using scheduler::TrialRecord;
-using scheduler::TrialState;
-using ::testing::HasSubstr;
-using ::testing::Not;
-using Words = std::vector<std::string>;
-
-std::string Environment(const char* name, const std::string& otherwise) {
-  const char* const value = std::getenv(name);
-  return value == nullptr ? otherwise : value;
-}
-int Number(const char* name, int otherwise) {
-  return std::stoi(Environment(name, std::to_string(otherwise)));
-}
-
-std::string Scratch() { return StrCat(::testing::TempDir(), "/search_groups_test.", ::getpid()); }
-std::string Data() { return Environment("MIXREC_GROUPS_DATA", Scratch() + "/data"); }
-std::string Backbone() { return Environment("MIXREC_GROUPS_BACKBONE", Scratch() + "/backbone"); }
-
-std::unique_ptr<Process> Start(Words words, const std::string& log) {
-  words.insert(words.begin(), MIXREC_PROGRAM);
-  return std::make_unique<Process>(std::move(words), log);
-}
-int RunMixrec(const Words& words) {
-  return Start(words, Scratch() + "/errors")->Wait(In(600)).value_or(-1);
-}
-
-// What every process of the search is told of a trial.
-Words TrialFlags() {
-  Words words{"--data=" + Data(), "--backbone=" + Backbone(),
-              "--trials=" + std::to_string(Number("MIXREC_GROUPS_TRIALS", 8))};
-  std::istringstream flags(Environment("MIXREC_GROUPS_FLAGS",
-                                       "--trial_epochs=2 --bo_fraction=.5 --batch=4 --n_cl=1 "
-                                       "--lr=1e-3 --bottleneck=4"));
-  for (std::string flag; flags >> flag;) words.push_back(flag);
-  return words;
-}
-Words With(Words words, const Words& more) {
-  words.insert(words.end(), more.begin(), more.end());
-  return words;
-}
-
-StudyRecord Record(const std::string& study) {
-  const auto record = scheduler::ReadJournal(study + "/study.journal");
-  return record.ok() ? *record : StudyRecord();
-}
-int Finished(const StudyRecord& study) {
-  int finished = 0;
-  for (const TrialRecord& trial : study.trials) finished += trial.finished();
-  return finished;
-}
 
 // A scheduler and its groups, short of patience; whoever is killed starts again.
 class Search {
@@ -129,21 +62,6 @@ class Search {
   const Words flags_;
   std::unique_ptr<Process> scheduler_;
   std::vector<std::unique_ptr<Process>> groups_;
-};
-
-class SearchGroups : public ::testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    std::filesystem::remove_all(Scratch());
-    ASSERT_TRUE(MakeFolder(Scratch()).ok());
-    if (std::getenv("MIXREC_GROUPS_DATA") != nullptr) return;
-    ASSERT_EQ(RunMixrec({"synth", "--user_count=80", "--item_count=40", "--out=" + Data()}), 0);
-    ASSERT_EQ(
-        RunMixrec({"pretrain", "--data=" + Data(), "--out=" + Backbone(), "--tokenizer=train:400",
-                   "--hidden=32", "--layers=2", "--epochs=1", "--batch=4", "--threads=1"}),
-        0);
-  }
-  static void TearDownTestSuite() { std::filesystem::remove_all(Scratch()); }
 };
 
 // How often somebody was killed, each time when some trials have ended: the last ones well before
