@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -27,11 +28,18 @@ std::string LastLine(const std::string& path) {
   return text.substr(text.find_last_of("\r\n") + 1);
 }
 
+// The signal that killed the program; 0: none did. mpirun ends with 128 + that of a rank.
+int KillerOf(int status, const ChildCommand& command) {
+  if (WIFSIGNALED(status)) return WTERMSIG(status);
+  return command.launcher.empty() ? 0 : std::max(0, WEXITSTATUS(status) - 128);
+}
+
 absl::Status StatusOf(int status, const ChildCommand& command) {
   const std::string what = StrCat("mixrec ", command.words.front());
-  if (WIFSIGNALED(status)) {
-    return FailureError(what, " was killed by signal ", WTERMSIG(status), " (",
-                        ::strsignal(WTERMSIG(status)), "); see ", command.log);
+  if (const int signal = KillerOf(status, command); signal != 0) {
+    return FailureError(command.launcher.empty() ? "" : "a process of ", what,
+                        " was killed by signal ", signal, " (", ::strsignal(signal), "); see ",
+                        command.log);
   }
   const std::string last = LastLine(command.log);
   const std::string reason =
@@ -54,14 +62,16 @@ absl::Status StatusOf(int status, const ChildCommand& command) {
 
 // In the child, between fork and exec: only calls that are safe there.
 [[noreturn]] void Become(const char* program, const std::vector<char*>& argv, int log,
-                         const char* visible_devices) {
+                         const ChildCommand& command) {
   ::setpgid(0, 0);
-  ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+  ::prctl(PR_SET_PDEATHSIG, command.stop_signal);
   const int input = ::open("/dev/null", O_RDONLY);
   ::dup2(input, STDIN_FILENO);
   ::dup2(log, STDOUT_FILENO);
   ::dup2(log, STDERR_FILENO);
-  if (visible_devices[0] != '\0') ::setenv("CUDA_VISIBLE_DEVICES", visible_devices, 1);
+  if (!command.visible_devices.empty()) {
+    ::setenv("CUDA_VISIBLE_DEVICES", command.visible_devices.c_str(), 1);
+  }
   ::execvp(program, argv.data());
   ::_exit(127);
 }
@@ -83,7 +93,7 @@ absl::StatusOr<std::unique_ptr<ChildProcess>> ChildProcess::Start(const ChildCom
   argv.push_back(nullptr);
   const pid_t pid = ::fork();
   const char* const program = command.launcher.empty() ? kProgram : argv.front();
-  if (pid == 0) Become(program, argv, log, command.visible_devices.c_str());
+  if (pid == 0) Become(program, argv, log, command);
   ::close(log);
   if (pid < 0) return FailureError("cannot start a process: ", std::strerror(errno));
   const auto handle = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));

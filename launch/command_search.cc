@@ -13,6 +13,7 @@
 #include "launch/flags_table.h"
 #include "launch/live_page.h"
 #include "launch/materials.h"
+#include "launch/mpirun.h"
 #include "launch/plan.h"
 #include "launch/search_loop.h"
 #include "launch/search_outcome.h"
@@ -132,11 +133,13 @@ absl::Status CheckFlags() {
                       " starts servers of the search's own, --ps=", FLAGS_ps,
                       " names others; give one of the two");
   }
-  if (FLAGS_group_ranks > 1 && FLAGS_per_gpu > 1) {
-    return UsageError("--per_gpu=", FLAGS_per_gpu, " with --group_ranks=", FLAGS_group_ranks,
+  if (FLAGS_group_ranks < 2) return absl::OkStatus();
+  const std::string ranks = StrCat("--group_ranks=", FLAGS_group_ranks);
+  if (FLAGS_per_gpu > 1) {
+    return UsageError("--per_gpu=", FLAGS_per_gpu, " with ", ranks,
                       ": a group of several ranks trains one trial at a time; give one of the two");
   }
-  return absl::OkStatus();
+  return CheckMpirun(ranks);
 }
 
 absl::Status PrintSearchPlan(const Invocation& invocation, Materials* materials) {

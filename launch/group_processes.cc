@@ -10,6 +10,7 @@
 
 #include "common/file.h"
 #include "common/log.h"
+#include "launch/mpirun.h"
 
 namespace mixrec::launch {
 namespace {
@@ -26,23 +27,6 @@ net::Time Pause(int failures) {
 bool IsHopeless(const absl::Status& outcome) {
   const ExitCode code = ExitCodeOf(outcome);
   return code == kExitUsage || code == kExitData || code == kExitMemory;
-}
-
-// What starts the ranks of a group. They may share cores with other groups: nothing is bound. A
-// code other than 0, which a rank ends with after the others, is no reason to kill them. With a
-// longer odls_base_sigkill_timeout mpirun would wait as long for a rank that has died.
-std::vector<std::string> Launcher(int ranks) {
-  std::vector<std::string> words = {"mpirun",
-                                    "-n",
-                                    StrCat(ranks),
-                                    "--bind-to",
-                                    "none",
-                                    "--oversubscribe",
-                                    "--mca",
-                                    "orte_abort_on_non_zero_status",
-                                    "0"};
-  if (::geteuid() == 0) words.emplace_back("--allow-run-as-root");
-  return words;
 }
 
 // The GPUs of a group, one for each rank, taken in turn; fewer where there are not so many.
@@ -90,7 +74,8 @@ absl::Status GroupProcesses::Start(size_t index, net::Time now) {
   command.words = {"worker", StrCat("--study=", options_.study), StrCat("--group=", NameOf(index))};
   command.words.insert(command.words.end(), options_.arguments.begin(), options_.arguments.end());
   if (options_.ranks > 1) {
-    command.launcher = Launcher(options_.ranks);
+    command.launcher = MpirunOf(options_.ranks);
+    command.stop_signal = kStopOfRanks;
   } else {
     command.words.push_back(StrCat("--parent=", ::getpid()));
   }
@@ -107,8 +92,7 @@ void GroupProcesses::AskToStop() {
   if (stopping_) return;
   stopping_ = true;
   for (const Place& place : places_) {
-    // mpirun hands SIGUSR1 on to its ranks; of a SIGTERM they would have one second left.
-    if (place.process != nullptr) place.process->Signal(options_.ranks > 1 ? SIGUSR1 : SIGTERM);
+    if (place.process != nullptr) place.process->AskToStop();
   }
 }
 

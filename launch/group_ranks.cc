@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "common/log.h"
 #include "common/stop_signal.h"
 #include "launch/flag_line.h"
 
@@ -88,10 +89,13 @@ absl::StatusOr<std::string> HearStudy(const Ranks& ranks, GroupLink* link) {
 
 absl::Status ServeTogether(const TrialFunction& run, const std::string& group, const Ranks& ranks,
                            const RecentLog& log, GroupLink* link) {
+  const std::string who = StrCat(group, ", rank ", ranks.rank());
   while (true) {
     MIXREC_ASSIGN_OR_RETURN(const std::optional<GroupJob> job, HearJob(ranks, link));
     if (!job) return absl::OkStatus();
-    const TrialEnd end = RunTrial(run, group, *job, log, link);
+    // The leader's link says it of its own.
+    if (link == nullptr) LOG(INFO) << "group " << who << ", trial " << job->id.trial << " begins";
+    const TrialEnd end = RunTrial(run, who, *job, log, link);
     if (!IsOfTheTrial(end.status)) return EndGroup(end.status, *job, end.outcome, link);
     if (link != nullptr) link->Ended(job->id, end.outcome);
   }

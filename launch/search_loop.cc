@@ -30,8 +30,12 @@ absl::Status RunTrial(bo_driver::Study* study, const bo_driver::Trial& trial,
   const absl::StatusOr<double> value = objective(trial);
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
   if (value.ok()) {
-    out << absl::StrFormat("trial %d: %.6f in %.1f s", trial.number, *value, seconds) << std::endl;
-    return study->Finish(trial.number, *value, seconds);
+    // A hopeless one has ended with the epoch that showed it (Study::ReportIntermediate).
+    const bool ended = study->record().trials[static_cast<size_t>(trial.number)].finished();
+    out << absl::StrFormat("trial %d: %.6f in %.1f s%s", trial.number, *value, seconds,
+                           ended ? ", stopped early" : "")
+        << std::endl;
+    return ended ? absl::OkStatus() : study->Finish(trial.number, *value, seconds);
   }
   if (!FailsOnlyTheTrial(value.status())) return value.status();
   const std::string reason = StatusText(value.status());

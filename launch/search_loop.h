@@ -9,9 +9,9 @@
 
 namespace mixrec::launch {
 
-// Trains and scores a trial. StoppedError when asked to stop: the trial stays running and is
-// given out again. MemoryError and FailureError (a loss that is not a
-// number) fail the trial; anything else ends the search.
+// Trains and scores a trial; it may report epochs to the study, which may end the trial then.
+// StoppedError when asked to stop: the trial stays running and is given out again. MemoryError and
+// FailureError (a loss that is not a number) fail the trial; anything else ends the search.
 using Objective = std::function<absl::StatusOr<double>(const bo_driver::Trial& trial)>;
 
 // Runs trials until the budget is finished or somebody asks to stop (StoppedError); prints two

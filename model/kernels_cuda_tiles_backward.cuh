@@ -14,8 +14,8 @@ struct TileBackwardArguments {
   int64_t width;  // D
 };
 
-// The first pass: d_q, delta, the gradients of a tile's own rows, and the partial ones of the shared
-// keys.
+// The first pass: d_q, delta, the gradients of a tile's own rows, and the partial ones of the
+// shared keys.
 void TileQueryGradient(int64_t tiles, const TileArguments& a, const TileBackwardArguments& b);
 // The second pass, over the tiles that b.key_tiles lists: adds what the queries of other tiles give
 // to d_k and d_v.

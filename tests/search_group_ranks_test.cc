@@ -1,4 +1,5 @@
-// Searches whose groups are several ranks of a real mpirun.
+// Searches whose groups are several ranks of a real mpirun: they find what groups of one process
+// find, whatever happens to them.
 #include <signal.h>
 
 #include <thread>
@@ -9,78 +10,162 @@
 namespace mixrec {
 namespace {
 
-// A search with random points, whose trials two groups train.
-Words RandomSearch(const std::string& study, const Words& more) {
-  return With(With({"search", "--groups=2", "--out=" + study, "--threads=2", "--device=cpu",
-                    "--method=random", "--log_level=warning", "--lease_seconds=3",
-                    "--heartbeat_seconds=.5"},
+namespace fs = std::filesystem;
+
+constexpr int kTrials = 3;
+
+// A search with random points. Later flags overrule earlier ones.
+Words SearchOf(const std::string& study, const Words& more) {
+  return With(With({"search", "--out=" + study, "--threads=2", "--device=cpu", "--method=random",
+                    "--log_level=warning", "--lease_seconds=3", "--heartbeat_seconds=.5"},
                    TrialFlags()),
-              more);
+              With({StrCat("--trials=", kTrials)}, more));
 }
-
-// To rounding: ranks add up in another order.
-void ExpectSameTrials(const StudyRecord& study, const StudyRecord& expected) {
-  ASSERT_EQ(expected.trials.size(), static_cast<size_t>(Number("MIXREC_GROUPS_TRIALS", 8)));
-  ASSERT_EQ(study.trials.size(), expected.trials.size());
-  for (size_t i = 0; i < expected.trials.size(); ++i) {
-    const TrialRecord &trial = study.trials[i], &other = expected.trials[i];
-    EXPECT_EQ(trial.state, TrialState::kComplete) << i << ": " << trial.Text("reason");
-    EXPECT_EQ(trial.Text("architecture"), other.Text("architecture")) << i;
-    EXPECT_NEAR(trial.value.value_or(-1), other.value.value_or(1), 1e-5) << i;
-    EXPECT_EQ(trial.intermediate_values.size(), other.intermediate_values.size()) << i;
-  }
+Words RanksOf(const std::string& study, const Words& more = {}) {
+  return With(SearchOf(study, {"--group_ranks=2"}), more);
 }
+std::string Errors() { return ReadFile(Scratch() + "/errors").value_or(""); }
 
-// As the search tells its groups.
-std::string StudyWord(const std::string& study) {
-  return "--study=" + std::filesystem::path(study).lexically_normal().string();
+// Words that the command lines of the study's ranks and of their mpirun have.
+Words PlaceOf(const std::string& study, const std::string& group) {
+  return {"--study=" + fs::path(study).lexically_normal().string(), "--group=" + group};
 }
-
-// The process of that rank in a group of a study; 0: there is none.
+// The process of that rank of a group; 0: there is none.
 pid_t RankOf(const std::string& study, const std::string& group, int rank) {
   const std::string number = StrCat("OMPI_COMM_WORLD_RANK=", rank);
-  for (const pid_t process : ProcessesWith({StudyWord(study), "--group=" + group})) {
+  for (const pid_t process : ProcessesWith(PlaceOf(study, group))) {
     const std::string variables = ReadFile(StrCat("/proc/", process, "/environ")).value_or("");
     if (variables.find(number + '\0') != std::string::npos) return process;
   }
   return 0;
 }
 
-// Kills that rank once so many trials have ended.
-void KillRank(const std::string& study, int finished, int rank) {
-  pid_t process = 0;
-  for (const Instant until = In(120); process == 0 && std::chrono::steady_clock::now() < until;) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    if (Finished(Record(study)) >= finished) process = RankOf(study, "g1", rank);
-  }
-  ASSERT_NE(process, 0) << "g1 has no rank " << rank;
-  ASSERT_EQ(::kill(process, SIGKILL), 0);
-  EXPECT_TRUE(WaitForEndOf(process, In(30)));
+// A trial is in the middle of its training.
+bool WaitForTraining(const std::string& study, int trial) {
+  return WaitForStep(StrCat(study, "/trials/trial-", trial), 3);
 }
 
-// Two ranks a group train what one would, also when they are killed.
-TEST_F(SearchGroups, SeveralRanksTrainTheTrialsOfOne) {
-  const std::string one = Scratch() + "/one_rank", two = Scratch() + "/two_ranks";
-  ASSERT_EQ(RunMixrec(RandomSearch(one, {})), 0) << ReadFile(Scratch() + "/errors").value_or("");
-  ASSERT_EQ(RunMixrec(RandomSearch(two, {"--group_ranks=2"})), 0)
-      << ReadFile(Scratch() + "/errors").value_or("");
-  ExpectSameTrials(Record(two), Record(one));
-  EXPECT_TRUE(ProcessesWith({StudyWord(two)}).empty());
+// To rounding: ranks add up in another order.
+void ExpectSameTrials(const StudyRecord& study, const StudyRecord& expected) {
+  ASSERT_EQ(study.trials.size(), expected.trials.size());
+  for (size_t i = 0; i < expected.trials.size(); ++i) {
+    const TrialRecord &trial = study.trials[i], &other = expected.trials[i];
+    EXPECT_EQ(trial.state, other.state) << i << ": " << trial.Text("reason");
+    EXPECT_EQ(trial.Text("architecture"), other.Text("architecture")) << i;
+    EXPECT_NEAR(trial.value.value_or(-1), other.value.value_or(1), 1e-5) << i;
+    EXPECT_EQ(trial.intermediate_values.size(), other.intermediate_values.size()) << i;
+  }
+}
 
+class GroupRanks : public SearchGroups {
+ protected:
+  static void SetUpTestSuite() {
+    SearchGroups::SetUpTestSuite();
+    plain_ = new StudyRecord(Searched(SearchOf(Scratch() + "/plain", {"--groups=2"})));
+    for (const TrialRecord& trial : plain_->trials) {
+      ASSERT_EQ(trial.state, TrialState::kComplete) << trial.Text("reason");
+    }
+    ASSERT_EQ(plain_->trials.size(), static_cast<size_t>(kTrials));
+  }
+  static void TearDownTestSuite() {
+    delete plain_;
+    SearchGroups::TearDownTestSuite();
+  }
+  // A search to its end.
+  static StudyRecord Searched(const Words& command) {
+    EXPECT_EQ(RunMixrec(command), 0) << Errors();
+    return Record(command[1].substr(std::string("--out=").size()));
+  }
+  // What groups of one process find.
+  static const StudyRecord& plain() { return *plain_; }
+
+ private:
+  static inline StudyRecord* plain_ = nullptr;
+};
+
+TEST_F(GroupRanks, TrainTheTrialsOfOneProcess) {
+  const std::string study = Scratch() + "/ranks";
+  ExpectSameTrials(Searched(RanksOf(study, {"--groups=2"})), plain());
+  EXPECT_TRUE(ProcessesWith({PlaceOf(study, "")[0]}).empty());
+  for (const auto& [name, group] : scheduler::GroupsOf(Record(study))) EXPECT_EQ(group.ranks, 2);
+  std::string logs;
+  for (const auto& file : fs::directory_iterator(study + "/groups/g1/logs")) {
+    logs += ReadFile(file.path()).value_or("");
+  }
+  EXPECT_THAT(logs, HasSubstr("group g1, rank 1, trial "));
+}
+
+// With one group the search has no end unless the group starts again.
+TEST_F(GroupRanks, AKilledRankEndsItsGroupWhichGoesOnWithTheTrial) {
+  const std::string study = Scratch() + "/killed";
+  const auto search = Start(RanksOf(study), study + ".err");
   for (const int rank : {1, 0}) {
-    const std::string killed = StrCat(Scratch(), "/killed_rank", rank);
-    const auto search = Start(RandomSearch(killed, {"--group_ranks=2"}), killed + ".err");
-    KillRank(killed, 1, rank);
-    EXPECT_EQ(search->Wait(In(300)), 0) << ReadFile(killed + ".err").value_or("");
-    ExpectSameTrials(Record(killed), Record(one));
+    ASSERT_TRUE(WaitForTraining(study, kTrials - 1 - rank));
+    const pid_t process = RankOf(study, "g1", rank);
+    ASSERT_NE(process, 0);
+    ASSERT_EQ(::kill(process, SIGKILL), 0);
   }
+  EXPECT_EQ(search->Wait(In(120)), 0) << ReadFile(study + ".err").value_or("");
+  ExpectSameTrials(Record(study), plain());
+  EXPECT_EQ(Ends(study), kTrials);
+  EXPECT_EQ(Attempts(Record(study)), kTrials + 2);
+  EXPECT_THAT(ReadFile(study + ".err").value_or(""),
+              HasSubstr("group g1: a process of mixrec worker was killed by signal 9 (Killed)"));
 }
 
-TEST_F(SearchGroups, SeveralRanksTrainOneTrialAtATime) {
-  const Words both{"--group_ranks=2", "--per_gpu=2"};
-  EXPECT_EQ(RunMixrec(RandomSearch(Scratch() + "/both", both)), 2);
-  EXPECT_THAT(ReadFile(Scratch() + "/errors").value_or(""),
-              HasSubstr("--per_gpu=2 with --group_ranks=2: a group of several ranks trains one"));
+TEST_F(GroupRanks, ShareTablesOnServers) {
+  const std::string own = Scratch() + "/own";
+  ExpectSameTrials(Searched(RanksOf(own, {"--shards=2"})), plain());
+  Servers servers({"--shards=1", "--log_level=error"}, Scratch());
+  ASSERT_TRUE(servers.WaitReady());
+  const std::string others = Scratch() + "/others";
+  ExpectSameTrials(Searched(RanksOf(others, {"--groups=2", "--ps=" + servers.address()})), plain());
+}
+
+TEST_F(GroupRanks, EndATrialThatTheSchedulerGivesUp) {
+  const Words median{"--early_stop=median", "--trials=6"};
+  const StudyRecord one = Searched(SearchOf(Scratch() + "/median", median));
+  const StudyRecord study = Searched(RanksOf(Scratch() + "/median_ranks", median));
+  int pruned = 0;
+  for (const TrialRecord& trial : study.trials) pruned += trial.state == TrialState::kPruned;
+  EXPECT_GT(pruned, 0);
+  ExpectSameTrials(study, one);
+}
+
+// A Ctrl-C in a terminal goes to the search's process group: not to mpirun, which would end at
+// once.
+TEST_F(GroupRanks, KilledOrStoppedTheSearchGoesOnWithTheSameCommand) {
+  const std::string study = Scratch() + "/stopped";
+  auto search = Start(RanksOf(study), study + ".err");
+  ASSERT_TRUE(WaitForTraining(study, 0));
+  const std::vector<pid_t> orphans = ProcessesWith(PlaceOf(study, "g1"));
+  EXPECT_EQ(orphans.size(), 2u);
+  for (const pid_t process : orphans) EXPECT_NE(::getpgid(process), ::getpgid(search->pid()));
+  search->Signal(SIGKILL);
+  EXPECT_TRUE(search->Wait(In(10)).has_value());
+
+  search = Start(RanksOf(study), study + ".err");
+  ASSERT_TRUE(WaitForTraining(study, 1));
+  search->Signal(SIGINT);
+  EXPECT_EQ(search->Wait(In(60)), 75) << ReadFile(study + ".err").value_or("");
+  EXPECT_TRUE(PathExists(study + "/trials/trial-1/checkpoints/last"));
+
+  ExpectSameTrials(Searched(RanksOf(study)), plain());
+  EXPECT_EQ(Ends(study), kTrials);
+  for (const pid_t process : orphans) EXPECT_TRUE(WaitForEndOf(process, In(30)));
+}
+
+TEST_F(GroupRanks, TrainOneTrialAtATime) {
+  EXPECT_EQ(RunMixrec(RanksOf(Scratch() + "/both", {"--per_gpu=2"})), 2);
+  EXPECT_THAT(Errors(), HasSubstr("--per_gpu=2 with --group_ranks=2: a group of several ranks "));
+}
+
+TEST_F(GroupRanks, NeedAnMpirun) {
+  Words words = With({"/usr/bin/env", "PATH=/nowhere", MIXREC_PROGRAM}, RanksOf("/nowhere"));
+  Process search(words, Scratch() + "/errors");
+  EXPECT_EQ(search.Wait(In(30)), 2);
+  EXPECT_THAT(Errors(),
+              HasSubstr("--group_ranks=2 starts processes by mpirun, which is not in PATH"));
 }
 
 }  // namespace

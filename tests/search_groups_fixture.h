@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -78,6 +79,23 @@ inline int Finished(const StudyRecord& study) {
   int finished = 0;
   for (const TrialRecord& trial : study.trials) finished += trial.finished();
   return finished;
+}
+
+inline int Attempts(const StudyRecord& study) {
+  int attempts = 0;
+  for (const TrialRecord& trial : study.trials) attempts += scheduler::LeaseOf(trial).attempt;
+  return attempts;
+}
+
+// How many records of the journal end a trial.
+inline int Ends(const std::string& study) {
+  std::istringstream lines(ReadFile(study + "/study.journal").value_or(""));
+  int ends = 0;
+  for (std::string line; std::getline(lines, line);) {
+    const auto record = nlohmann::json::parse(line);
+    ends += record.at("op_code") == 6 && record.at("state") != 0;  // 6: a trial's state, 0: running
+  }
+  return ends;
 }
 
 class SearchGroups : public ::testing::Test {

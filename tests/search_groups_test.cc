@@ -1,6 +1,5 @@
 // A search by real processes, a scheduler and worker groups, which are killed at random moments.
 #include <csignal>
-#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "common/random.h"
@@ -89,23 +88,6 @@ Kills KillAtRandom(const std::string& study, Search* search) {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
   return killed;
-}
-
-int Attempts(const StudyRecord& study) {
-  int attempts = 0;
-  for (const TrialRecord& trial : study.trials) attempts += scheduler::LeaseOf(trial).attempt;
-  return attempts;
-}
-
-// How many records of the journal end a trial.
-int Ends(const std::string& study) {
-  std::istringstream lines(ReadFile(study + "/study.journal").value_or(""));
-  int ends = 0;
-  for (std::string line; std::getline(lines, line);) {
-    const auto record = nlohmann::json::parse(line);
-    ends += record.at("op_code") == 6 && record.at("state") != 0;  // 6: a trial's state, 0: running
-  }
-  return ends;
 }
 
 // A search by four groups that are killed, to its end; prints what it took.

@@ -46,6 +46,26 @@ TEST_F(SearchLoop, RunsTheBudgetOnDistinctArchitectures) {
   EXPECT_THAT(out_.str(), HasSubstr("trial 4: 0.500000"));
 }
 
+TEST_F(SearchLoop, ATrialThatTheStudyGivesUpIsNotFinishedTwice) {
+  bo_driver::StudyOptions options;
+  options.layers = 2;
+  options.trials = 6;
+  options.epochs = 2;
+  options.early_stop = bo_driver::EarlyStopRule::kMedian;
+  const std::string folder = ::testing::TempDir() + "/search_loop_test/early";
+  bo_driver::Study study = bo_driver::Study::OpenOrCreate(folder, options).value();
+  const Objective objective = [&](const bo_driver::Trial& trial) -> absl::StatusOr<double> {
+    const double value = trial.number < 5 ? 0.5 : 0.25;  // the sixth is hopeless
+    EXPECT_EQ(study.ReportIntermediate(trial.number, 1, value).value(), trial.number < 5);
+    return value;
+  };
+  EXPECT_EQ(RunTrials(&study, objective, out_), absl::OkStatus());
+  EXPECT_EQ(study.record().trials.at(5).state, scheduler::TrialState::kPruned);
+  EXPECT_EQ(study.finished(), 6);
+  EXPECT_THAT(out_.str(), HasSubstr("trial 5: 0.250000"));
+  EXPECT_THAT(out_.str(), HasSubstr(", stopped early"));
+}
+
 TEST_F(SearchLoop, AFailedTrialDoesNotEndTheSearch) {
   bo_driver::Study study = OpenStudy("failure", 4);
   const Objective objective = [](const bo_driver::Trial& trial) -> absl::StatusOr<double> {
