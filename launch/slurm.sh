@@ -30,7 +30,10 @@ Variables, all optional. What is said of a node is said of one group's or of the
   MIXREC_MAX_REQUEUES=50   times that a job may put itself back into the queue
   MIXREC_AFTER=            number of a job that must have succeeded first
   MIXREC_SBATCH=           further options of sbatch, such as --constraint=a100
-  MIXREC_MPIRUN=mpirun     command that starts ranks, with its options
+  MIXREC_MPIRUN=mpirun     command that starts ranks, with its options; or "srun --mpi=pmix"
+  MIXREC_NETWORK=          network that nodes use among themselves: an interface, or as 10.0.0.0/8
+  MIXREC_SERVERS=0         ranks of `mixrec ps` that hold a training's tables, in all, beside the others
+  MIXREC_SERVER_FLAGS=     flags of `mixrec ps`, such as --replicas=1
   MIXREC_PROGRAM=          mixrec itself: build/cuda's where GPUs are asked for, else build/release's
 
 A training of the winner once the search is done (JOB: the scheduler's, which `search` prints):
@@ -75,6 +78,11 @@ MIXREC_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 : "${MIXREC_TIME:=01:00:00}" "${MIXREC_NODES:=1}" "${MIXREC_GPUS:=0}" "${MIXREC_CPUS:=4}"
 : "${MIXREC_GROUPS:=4}" "${MIXREC_SAVE_SECONDS:=120}" "${MIXREC_MAX_REQUEUES:=50}"
 : "${MIXREC_MPIRUN:=mpirun}" "${MIXREC_GROUP_FLAGS:=}"
+: "${MIXREC_NETWORK:=}" "${MIXREC_SERVERS:=0}" "${MIXREC_SERVER_FLAGS:=}"
+if [[ $MIXREC_SERVERS != 0 ]]; then
+  [[ $what == train ]] || fail 'MIXREC_SERVERS are those of a training; a search takes --ps' 2
+  [[ $MIXREC_MPIRUN != srun* ]] || fail 'MIXREC_SERVERS beside the ranks need mpirun, not srun' 2
+fi
 if [[ -z ${MIXREC_RANKS:-} ]]; then MIXREC_RANKS=$((MIXREC_GPUS > 0 ? MIXREC_GPUS : 1)); fi
 if [[ -z ${MIXREC_PROGRAM:-} ]]; then
   MIXREC_PROGRAM=$MIXREC_ROOT/build/release/bin/mixrec
@@ -108,6 +116,7 @@ nodes=(--nodes="$MIXREC_NODES" --ntasks-per-node="$MIXREC_RANKS" --cpus-per-task
 
 # The jobs read these; sbatch hands the environment on.
 export MIXREC_ROOT MIXREC_PROGRAM MIXREC_MPIRUN MIXREC_MAX_REQUEUES MIXREC_GROUP_FLAGS
+export MIXREC_NETWORK MIXREC_SERVERS MIXREC_SERVER_FLAGS
 export MIXREC_FOLDER=$folder
 ((dry_run)) || mkdir -p "$folder/slurm"
 scripts=$MIXREC_ROOT/launch/slurm

@@ -8,5 +8,5 @@ set -euo pipefail
 # shellcheck source=launch/slurm/requeue.sh
 source "$MIXREC_ROOT/launch/slurm/requeue.sh"
 read -ra flags <<< "$MIXREC_GROUP_FLAGS"
-run_and_requeue "${ranks[@]}" "$MIXREC_PROGRAM" worker --study="$MIXREC_FOLDER" \
+run_and_requeue ranks worker --study="$MIXREC_FOLDER" \
   --group="slurm-$SLURM_ARRAY_JOB_ID-$SLURM_ARRAY_TASK_ID" "${flags[@]}"

@@ -1,5 +1,7 @@
 # What the jobs of launch/slurm.sh share; they source it.
 # shellcheck shell=bash
+# shellcheck source=launch/mpi.sh
+source "$MIXREC_ROOT/launch/mpi.sh"
 
 say() { printf '%s %s: %s\n' "$(date '+%F %T')" "${SLURM_JOB_NAME:-job}" "$*"; }
 
@@ -40,9 +42,17 @@ run_and_requeue() {
   return "$code"
 }
 
-# How a group or a training starts its ranks: one needs no mpirun.
-ranks=()
-if ((${SLURM_NTASKS:-1} > 1)); then
-  read -ra ranks <<< "$MIXREC_MPIRUN"
-  ranks+=(-np "$SLURM_NTASKS")
-fi
+# ranks COMMAND FLAG...: `mixrec COMMAND` by all ranks of the job, in place of this shell. One needs no
+# launcher; srun starts and ends ranks as any program, while mpirun needs what launch/mpi.sh does.
+ranks() {
+  local dry_run=0 mpirun=() servers=0 server_flags=() program place=()
+  read -ra mpirun <<< "$MIXREC_MPIRUN"
+  if ((${SLURM_NTASKS:-1} + ${MIXREC_SERVERS:-0} == 1)); then exec "$MIXREC_PROGRAM" "$@"; fi
+  if [[ ${mpirun[0]} == srun ]]; then
+    exec "${mpirun[@]}" --ntasks="$SLURM_NTASKS" "$MIXREC_PROGRAM" "$@"
+  fi
+  read_mpi_variables
+  # Servers are on all nodes too, and come on top of the ranks.
+  ((servers == 0)) || place=(--map-by node:OVERSUBSCRIBE)
+  run_ranks "$SLURM_NTASKS" "${place[@]}" -- "$@"
+}

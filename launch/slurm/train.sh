@@ -6,4 +6,4 @@
 set -euo pipefail
 # shellcheck source=launch/slurm/requeue.sh
 source "$MIXREC_ROOT/launch/slurm/requeue.sh"
-run_and_requeue "${ranks[@]}" "$MIXREC_PROGRAM" train "$@"
+run_and_requeue ranks train "$@"

@@ -54,3 +54,15 @@ exec ip netns exec "$host" unshare --uts sh -c 'hostname "$1"; shift; exec sh -c
 AGENT
   chmod +x "$1"
 }
+
+# write_entrance FILE: ENTRANCE HOST COMMAND does the same to a command of words, and leaves it this
+# machine's /sys, with the control groups.
+write_entrance() {
+  cat > "$1" << 'ENTRANCE'
+#!/usr/bin/env bash
+host=$1
+shift
+exec nsenter --net="/run/netns/$host" unshare --uts sh -c 'hostname "$1"; shift; exec "$@"' sh "$host" "$@"
+ENTRANCE
+  chmod +x "$1"
+}

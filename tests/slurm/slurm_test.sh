@@ -12,6 +12,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source=$(cd "$here/../.." && pwd)
 # shellcheck source=tests/slurm/private_slurm.sh
 source "$here/private_slurm.sh"
+# shellcheck source=tests/slurm/jobs.sh
+source "$here/jobs.sh"
 
 if ! slurm_is_installed; then
   echo 'SKIPPED: no Slurm here (apt-get install slurmctld slurmd slurm-client munge)'
@@ -32,7 +34,6 @@ clean_up() {
 }
 trap clean_up EXIT
 
-say() { printf '[%3d s] %s\n' "$SECONDS" "$*"; }
 "$mixrec" synth --out="$work/data" --user_count=300 --item_count=120 > /dev/null
 "$mixrec" pretrain --data="$work/data" --tokenizer=train:600 --hidden=32 --layers=2 --epochs=1 \
   --out="$work/backbone" > "$work/pretrain.out" 2>&1 || fail "$(tail -n 3 "$work/pretrain.out")"
@@ -42,18 +43,6 @@ say 'Slurm is up'
 # Variables of the templates.
 export MIXREC_PROGRAM=$mixrec MIXREC_CPUS=1 MIXREC_PARTITION=main
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-
-lines() { if [[ -f $1/metrics.jsonl ]]; then wc -l < "$1/metrics.jsonl"; else echo 0; fi; }
-has_lines() { (($(lines "$1") >= $2)); }
-ended() { [[ -z $(state_of "$1") || $(state_of "$1") =~ COMPLETED|FAILED|CANCELLED|TIMEOUT ]]; }
-runs_again() {
-  release "$1"
-  [[ $(state_of "$1") == RUNNING ]] && (($(restarts_of "$1") >= $2))
-}
-ends() {
-  release "$1"
-  ended "$1"
-}
 
 # --- a search ---------------------------------------------------------------------------------
 
@@ -96,15 +85,6 @@ say "$trials trials, each ended once; the winner: $(ask "s['best']")"
 
 # --- the winner's training --------------------------------------------------------------------
 
-# Metrics without what depends on the clock.
-numbers() {
-  python3 -c 'import json, sys
-for line in open(sys.argv[1]):
-    record = json.loads(line)
-    print({k: v for k, v in record.items() if k != "time" and not k.endswith("_per_second")})' \
-    "$1/metrics.jsonl"
-}
-
 flags=(--flagfile="$study/best.flags" --epochs=12 --threads=1 --log_level=warning)
 "$mixrec" train "${flags[@]}" --out="$work/plain" > /dev/null 2>&1
 total=$(lines "$work/plain")
@@ -113,9 +93,7 @@ say "a training by itself: $total lines of metrics"
 run=$work/run
 job=$(MIXREC_AFTER=$scheduler "$source/launch/slurm.sh" train "${flags[@]}" --out="$run" | sed -n 's/^train //p')
 within 30 has_lines "$run" 3 || fail 'the training does not begin'
-urgent=$(sbatch --parsable --partition=urgent --nodes=2 --exclusive --output=/dev/null --wrap=true)
-within 40 ended "$urgent" || fail 'the urgent job does not preempt'
-[[ $(state_of "$job") == PENDING ]] || fail "to be preempted, but $(state_of "$job")"
+preempt "$job"
 say "preempted after $(lines "$run") lines"
 within 30 runs_again "$job" 1 || fail 'a preempted training does not start again'
 before=$(lines "$run")
