@@ -3,8 +3,9 @@
 
 DEFINE_string(listen, "127.0.0.1:7077",
               "host:port where workers and shard processes reach the authority; shards listen on "
-              "the same host; of a scheduler, where groups reach it. Port 0: any free one; auto "
-              "(of a scheduler): 127.0.0.1:0, under Slurm this host's network address");
+              "the same host; of a scheduler, where groups reach it. Port 0: any free one; network "
+              "(of a scheduler): this host's address on --network; auto: the same under Slurm or "
+              "with --network, else 127.0.0.1:0");
 DEFINE_int64(
     shards, 1,
     "Shards that the tables are cut into; of a search: shards to start on this machine for "

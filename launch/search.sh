@@ -13,7 +13,10 @@ goes on. DIR must be seen by all hosts.
   MIXREC_HOSTS=            hosts of the groups, separated by commas, in turn; empty: this one
   MIXREC_GROUPS=           how many groups; one a host
   MIXREC_GROUP_FLAGS=      flags of `mixrec worker`, such as --slots=2
+  MIXREC_NETWORK=          network that hosts use among themselves: an interface, or as 10.0.0.0/8
   MIXREC_MPIRUN=mpirun     command that starts a group, with its options
+  MIXREC_GROUP_DEADLINE=60 seconds after the scheduler's end when a group that does not end, its host
+                           being cut off, is given up; it ends by itself when it gets to know
   MIXREC_PROGRAM=          mixrec itself: build/cuda's where it is, else build/release's
 TEXT
 }
@@ -44,18 +47,23 @@ IFS=, read -ra hosts <<< "${MIXREC_HOSTS:-}"
 groups=${MIXREC_GROUPS:-$((${#hosts[@]} > 0 ? ${#hosts[@]} : 1))}
 read -ra mpirun <<< "${MIXREC_MPIRUN:-mpirun}"
 read -ra group_flags <<< "${MIXREC_GROUP_FLAGS:-}"
+if [[ -n ${MIXREC_NETWORK:-} ]]; then
+  mpirun+=(--mca btl_tcp_if_include "$MIXREC_NETWORK" --mca oob_tcp_if_include "$MIXREC_NETWORK")
+fi
 ((EUID != 0)) || export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 mkdir -p "$study/groups"
 
 # Groups must reach the scheduler: 127.0.0.1 will not do where there are other hosts.
 listen=()
-((${#hosts[@]} == 0)) || listen=(--listen="$(hostname):0")
+((${#hosts[@]} == 0)) || listen=(--listen=network)
+[[ -z ${MIXREC_NETWORK:-} ]] || listen+=(--network="$MIXREC_NETWORK")
 
 # A group, again and again until the study is over (0), it is told to stop (75), or no start can help.
 group() {
   local number=$1 child='' code=1 stopping=0 pause=1 place=()
   ((${#hosts[@]} == 0)) || place=(--host "${hosts[$(((number - 1) % ${#hosts[@]}))]}")
   trap 'stopping=1; [[ -z $child ]] || kill -USR1 "$child" || true' USR1
+  trap '[[ -z $child ]] || kill -KILL "$child" || true; exit 1' TERM
   while ((!stopping)); do
     "${mpirun[@]}" -n 1 --bind-to none "${place[@]}" "$program" worker --study="$study" \
       --group="g$number" "${group_flags[@]}" &
@@ -93,5 +101,19 @@ while true; do
   kill -0 "$scheduler" 2> /dev/null || break
 done
 ((code == 0)) || kill -USR1 "${children[@]}" 2> /dev/null || true
+# Whether any group's loop is still there.
+groups_are_there() {
+  local child
+  for child in "${children[@]}"; do
+    ! kill -0 "$child" 2> /dev/null || return 0
+  done
+  return 1
+}
+end=$((SECONDS + ${MIXREC_GROUP_DEADLINE:-60}))
+while groups_are_there && ((SECONDS < end)); do sleep 0.2; done
+for ((number = 1; number <= groups; number++)); do
+  ! kill -0 "${children[number - 1]}" 2> /dev/null || printf 'search: group g%d does not end\n' "$number" >&2
+done
+kill -TERM "${children[@]}" 2> /dev/null || true
 wait "${children[@]}" || true
 exit "$code"

@@ -12,6 +12,7 @@
 #include "launch/clock_text.h"
 #include "launch/flags.h"
 #include "launch/flags_ps.h"
+#include "launch/flags_ranks.h"
 #include "launch/flags_search.h"
 #include "launch/flags_status.h"
 #include "launch/host_address.h"
@@ -54,9 +55,12 @@ scheduler::SchedulerOptions SchedulerOptionsOf(const ServiceOptions& options,
 }  // namespace
 
 absl::StatusOr<std::string> EndpointToListen(const std::string& listen) {
-  if (listen == "auto") {
-    const bool cluster = std::getenv("SLURM_JOB_ID") != nullptr;
-    return net::EndpointOf(StrCat(cluster ? NetworkAddress() : "127.0.0.1", ":0"));
+  if (listen == "auto" || listen == "network") {
+    const bool network =
+        listen == "network" || !FLAGS_network.empty() || std::getenv("SLURM_JOB_ID") != nullptr;
+    if (!network) return net::EndpointOf("127.0.0.1:0");
+    MIXREC_ASSIGN_OR_RETURN(const std::string address, AddressOn(FLAGS_network));
+    return net::EndpointOf(address + ":0");
   }
   MIXREC_ASSIGN_OR_RETURN(const std::string endpoint, net::EndpointOf(listen));
   const std::string host = endpoint.substr(6, endpoint.rfind(':') - 6);  // after "tcp://"

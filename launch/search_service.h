@@ -21,8 +21,9 @@ struct ServiceOptions {
   SearchShards* shards = nullptr;    // of its own; null: none
 };
 
-// --listen as an endpoint: "auto" is this host's network address under Slurm and 127.0.0.1
-// elsewhere, with any free port. UsageError for an address that nobody can be told.
+// --listen as an endpoint: "network" is this host's address on --network, with any free port, and
+// so is "auto" under Slurm or with --network; elsewhere that is 127.0.0.1. UsageError for an
+// address that nobody can be told.
 absl::StatusOr<std::string> EndpointToListen(const std::string& listen);
 
 // Opens or goes on with the study in the run's folder and serves it until all trials have ended

@@ -189,7 +189,7 @@ Verb Scheduler() {
       "Proposes architectures, gives them to the groups that come (`mixrec worker`), and writes "
       "DIR/study.journal, its only state: killed at any moment, the same command goes on. "
       "docs/groups.md.",
-      {{"Scheduler", {"study", "listen", "key_file", "insecure", "http"}},
+      {{"Scheduler", {"study", "listen", "network", "key_file", "insecure", "http"}},
        SearchGroup(),
        LeaseGroup({"groups"}),
        DataGroup(),

@@ -10,3 +10,7 @@ add_test(NAME Hosts.TrainAndEvaluateOverTwoAndSurviveACutLink
   COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/hosts/hosts_test.sh $<TARGET_FILE:mixrec>)
 set_tests_properties(Hosts.TrainAndEvaluateOverTwoAndSurviveACutLink PROPERTIES
   SKIP_RETURN_CODE 77 TIMEOUT 600 LABELS ranks)
+add_test(NAME Hosts.SearchOverTwoEndsThoughOneIsCutOff
+  COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/hosts/search_test.sh $<TARGET_FILE:mixrec>)
+set_tests_properties(Hosts.SearchOverTwoEndsThoughOneIsCutOff PROPERTIES
+  SKIP_RETURN_CODE 77 TIMEOUT 400 LABELS ranks)
