@@ -9,7 +9,9 @@ namespace mixrec::bo_driver {
 namespace {
 
 // Attempts at a random point of a small space, and of one too large to be enumerated.
-constexpr int kAttempts = 1000, kMostAttempts = 1 << 20;
+// Random points that are looked at before one looks elsewhere, and steps around those tried.
+constexpr int kAttempts = 1000, kMostAttempts = 1 << 14;
+constexpr uint64_t kMostSteps = 3;
 
 }  // namespace
 
@@ -73,7 +75,9 @@ std::vector<Point> History::Pending() const {
 bool History::exhausted() const {
   if (static_cast<double>(taken_.size()) >= space_.size()) return true;
   const bool plain = !space_.canonical && !feasible_;
-  return !plain && space_.size() <= kEnumerable && OpenPoints().empty();
+  if (plain) return false;
+  if (space_.size() <= kEnumerable) return OpenPoints().empty();
+  return !FindOpenPoint(RandomStream(0)).has_value();
 }
 
 std::vector<Point> History::OpenPoints() const {
@@ -90,13 +94,38 @@ std::vector<Point> History::OpenPoints() const {
   return open;
 }
 
-Point History::RandomOpenPoint(RandomStream stream) const {
-  const int attempts = space_.size() > kEnumerable ? kMostAttempts : kAttempts;
-  for (int attempt = 0; attempt < attempts; ++attempt) {
+std::optional<Point> History::FindOpenPoint(RandomStream stream) const {
+  for (int attempt = 0; attempt < kMostAttempts; ++attempt) {
     Point point = space_.Canonical(space_.Random(stream));
     if (IsOpen(point)) return point;
   }
-  CHECK(space_.size() <= kEnumerable) << "hardly any point of the search space is feasible";
+  std::vector<Point> centres{space_.AllSerial(), space_.AllParallel()};
+  for (const Entry& entry : entries_) centres.push_back(entry.point);
+  const auto dimensions = static_cast<uint64_t>(space_.dimensions());
+  for (int attempt = 0; attempt < kMostAttempts; ++attempt) {
+    Point point = centres[stream.Below(centres.size())];
+    for (uint64_t steps = stream.Below(kMostSteps + 1); steps > 0; --steps) {
+      const auto i = static_cast<size_t>(stream.Below(dimensions));
+      point[i] = static_cast<uint8_t>(
+          stream.Below(static_cast<uint64_t>(space_.levels(static_cast<int>(i)))));
+    }
+    point = space_.Canonical(std::move(point));
+    if (IsOpen(point)) return point;
+  }
+  return std::nullopt;
+}
+
+Point History::RandomOpenPoint(RandomStream stream) const {
+  if (space_.size() > kEnumerable) {
+    std::optional<Point> point = FindOpenPoint(stream);
+    if (!point) point = FindOpenPoint(RandomStream(0));  // as exhausted() has
+    CHECK(point) << "a space that is used up has no open point";
+    return *std::move(point);
+  }
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    Point point = space_.Canonical(space_.Random(stream));
+    if (IsOpen(point)) return point;
+  }
   const std::vector<Point> open = OpenPoints();
   return open[stream.Below(open.size())];
 }

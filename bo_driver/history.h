@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <limits>
+#include <optional>
 #include <set>
 #include <vector>
 
@@ -46,6 +47,8 @@ class History {
   bool IsOpen(const Point& canonical) const {
     return taken_.count(canonical) == 0 && (!feasible_ || feasible_(canonical));
   }
+  // Whether no open point is left; of a large space of which hardly anything is feasible: none that
+  // is found at random, or around those tried.
   bool exhausted() const;
   // Every open point of a small space, in lexicographic order.
   std::vector<Point> OpenPoints() const;
@@ -54,6 +57,8 @@ class History {
 
  private:
   Entry& PendingEntry(int number);
+  // Of a large space.
+  std::optional<Point> FindOpenPoint(RandomStream stream) const;
 
   SearchSpace space_;
   std::function<bool(const Point&)> feasible_;

@@ -110,7 +110,8 @@ std::map<std::string_view, FlagRange> Ranges() {
                                 "drain_seconds",
                                 "max_trial_retries",
                                 "replicate_top",
-                                "trial_memory_gib"}) {
+                                "trial_memory_gib",
+                                "trial_tflop"}) {
     ranges[name] = AtLeast(0);
   }
   for (std::string_view name : {"keep_last",

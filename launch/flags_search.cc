@@ -43,3 +43,6 @@ DEFINE_int64(replicate_top, 0,
 DEFINE_double(trial_memory_gib, 0,
               "Memory that a trial may need by the estimate; what needs more is not tried. 0: no "
               "limit");
+DEFINE_double(trial_tflop, 0,
+              "Work that a trial may take by the estimate, in 10^12 floating point operations over "
+              "all its epochs and validations; what takes more is not tried. 0: no limit");

@@ -21,3 +21,4 @@ DECLARE_string(warm_start);
 DECLARE_string(space);
 DECLARE_int64(replicate_top);
 DECLARE_double(trial_memory_gib);
+DECLARE_double(trial_tflop);

@@ -287,24 +287,11 @@ bool IsPartOfConfig(const std::string& verb, const std::string& flag) {
   if (verb == "table") return flag != "trials";
   if (verb != "search") return true;
   // Who works on it and how long; the study compares the rest of what may change.
-  static constexpr const char* kFreeOfSearch[] = {"trials",
-                                                  "groups",
-                                                  "group_ranks",
-                                                  "slots",
-                                                  "lease_seconds",
-                                                  "http",
-                                                  "key_file",
-                                                  "insecure",
-                                                  "listen",
-                                                  "heartbeat_seconds",
-                                                  "space",
-                                                  "warm_start",
-                                                  "max_trial_retries",
-                                                  "drain_seconds",
-                                                  "replicate_top",
-                                                  "early_stop",
-                                                  "shards",
-                                                  "per_gpu"};
+  static constexpr const char* kFreeOfSearch[] = {
+      "trials",     "groups",           "group_ranks",       "slots",         "lease_seconds",
+      "http",       "key_file",         "insecure",          "listen",        "heartbeat_seconds",
+      "space",      "warm_start",       "max_trial_retries", "drain_seconds", "replicate_top",
+      "early_stop", "trial_memory_gib", "trial_tflop",       "shards",        "per_gpu"};
   for (const char* name : kFreeOfSearch) {
     if (flag == name) return false;
   }

@@ -6,32 +6,14 @@
 #include "common/file.h"
 #include "launch/flags.h"
 #include "launch/flags_search.h"
-#include "launch/plan.h"
+#include "launch/trial_limits.h"
 #include "model/architecture.h"
-#include "worker/memory.h"
 
 namespace mixrec::launch {
 namespace {
 
 using Json = nlohmann::json;
 using bo_driver::StudyOptions;
-
-constexpr double kGib = 1 << 30;
-
-// What the point means must fit by the estimate.
-void LimitMemory(const Materials& materials, StudyOptions* options) {
-  if (FLAGS_trial_memory_gib <= 0) return;
-  options->feasible = [inputs = MemoryInputsOf(materials), limit = FLAGS_trial_memory_gib * kGib](
-                          const std::string& architecture,
-                          const std::map<std::string, int64_t>& values) mutable {
-    inputs.options.architecture = architecture;
-    for (const auto& [name, value] : values) {
-      if (name == bo_driver::kReplaceEvery) inputs.options.replace_every = static_cast<int>(value);
-      if (name == bo_driver::kBottleneck) inputs.options.bottleneck = value;
-    }
-    return static_cast<double>(worker::EstimateMemory(inputs).total()) <= limit;
-  };
-}
 
 // Bits are those of the DAMoE layers, unless how many there are is searched as well.
 int StudyLayers(const Materials& materials, const StudyOptions& options) {
@@ -79,7 +61,7 @@ absl::StatusOr<StudyOptions> StudyOptionsOfFlags(const Materials& materials) {
       {bo_driver::kReplaceEvery, static_cast<double>(materials.options.replace_every)},
       {bo_driver::kBottleneck, static_cast<double>(materials.options.bottleneck)}};
   options.settings = SettingsOf(materials);
-  LimitMemory(materials, &options);
+  MIXREC_RETURN_IF_ERROR(LimitTrials(materials, &options));
   return options;
 }
 

@@ -12,7 +12,7 @@
 
 namespace mixrec::launch {
 
-// From the flags. The backbone must be loaded, and, for --trial_memory_gib, the catalogue. The
+// From the flags. The backbone must be loaded, and, for limits of a trial, the catalogue. The
 // options keep copies only, but for `feasible`, which needs the materials to stay.
 absl::StatusOr<bo_driver::StudyOptions> StudyOptionsOfFlags(const Materials& materials);
 

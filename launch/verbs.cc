@@ -147,7 +147,7 @@ Verb Mine() {
 FlagGroup SearchGroup() {
   return {"Search",
           {"trials", "trial_epochs", "bo_fraction", "method", "early_stop", "space", "warm_start",
-           "replicate_top", "trial_memory_gib"}};
+           "replicate_top", "trial_memory_gib", "trial_tflop"}};
 }
 
 FlagGroup LeaseGroup(const Names& first) {

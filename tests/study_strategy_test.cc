@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -114,6 +115,22 @@ TEST(StudyStrategy, WhatDoesNotFitIsNeverProposed) {
   };
   for (const TrialRecord& trial : RunStudy(folder.path(), options).trials) {
     EXPECT_EQ(trial.Text(kBitsAttribute)[0], trial.Text(kBitsAttribute)[8]) << trial.number;
+  }
+}
+
+// Of 2^24 points the 25 with one parallel bit at most: none is met at random.
+TEST(StudyStrategy, TheFewThatFitInALargeSpaceAreAllTried) {
+  TemporaryFolder folder;
+  StudyOptions options = Options(40);
+  options.layers = 8;
+  options.feasible = [](const std::string& bits, const std::map<std::string, int64_t>&) {
+    return std::count(bits.begin(), bits.end(), '1') <= 1;
+  };
+  const StudyRecord study = RunStudy(folder.path(), options);
+  EXPECT_EQ(study.trials.size(), 25u);
+  for (const TrialRecord& trial : study.trials) {
+    const std::string bits = trial.Text(kBitsAttribute);
+    EXPECT_LE(std::count(bits.begin(), bits.end(), '1'), 1) << trial.number;
   }
 }
 

@@ -1,6 +1,7 @@
 mixrec_test(step_graphs_test ROOMS worker TORCH)
 mixrec_test(side_by_side_test ROOMS worker TORCH LABELS worker)
 mixrec_test(step_profile_test ROOMS worker TORCH LABELS worker)
+mixrec_test(work_test ROOMS worker LABELS worker)
 mixrec_test(folding_test ROOMS worker TORCH LABELS worker)
 foreach(name tables_test train_step_test trainer_test placement_test checkpoint_test evaluator_test recommender_test
              search_objective_test)
