@@ -26,6 +26,7 @@ namespace mixrec::launch {
 namespace {
 
 constexpr double kGraceSeconds = 30;  // for groups to see that the study is over
+constexpr double kNothingToSave = 1;  // for those whose tables are gone
 
 // One trial after another, in this process.
 absl::Status SearchAlone(const Invocation& invocation, const Materials& materials,
@@ -94,14 +95,15 @@ absl::Status SearchWithGroups(const Invocation& invocation, const Materials& mat
   MIXREC_ASSIGN_OR_RETURN(GroupProcessesOptions options, GroupsOfFlags(service.brief.folder));
   GroupProcesses groups(std::move(options));
   service.groups = &groups;
-  *invocation.out << "searching with " << FLAGS_groups << " groups of " << FLAGS_group_ranks
+  *invocation.out << "searching with " << FLAGS_groups
+                  << (FLAGS_groups == 1 ? " group of " : " groups of ") << FLAGS_group_ranks
                   << (FLAGS_group_ranks == 1 ? " rank" : " ranks") << " and " << FLAGS_per_gpu
                   << (FLAGS_per_gpu == 1 ? " trial" : " trials")
                   << " at a time; what they print is in " << run->File("groups") << std::endl;
   scheduler::StudyRecord study;
   const absl::Status status = ServeStudy(service, invocation, run, &study);
   if (!status.ok()) groups.AskToStop();
-  groups.End(kGraceSeconds);
+  groups.End(shards != nullptr && shards->have_ended() ? kNothingToSave : kGraceSeconds);
   MIXREC_RETURN_IF_ERROR(status);
   return ConcludeSearch(invocation, study, run);
 }
@@ -119,7 +121,9 @@ absl::Status SearchIn(const Invocation& invocation, const Materials& materials, 
   MIXREC_ASSIGN_OR_RETURN(const std::unique_ptr<SearchShards> shards, StartShards(*run));
   RunRequest request = StudyRequest(invocation, materials, FLAGS_out);
   request.flags["ps"] = FLAGS_ps;
-  const bool grouped = FLAGS_groups > 1 || FLAGS_group_ranks > 1 || FLAGS_per_gpu > 1;
+  // Trials that lose a server are to be tried again, which is the scheduler's business.
+  const bool served = !FLAGS_ps.empty();
+  const bool grouped = served || FLAGS_groups > 1 || FLAGS_group_ranks > 1 || FLAGS_per_gpu > 1;
   return grouped ? SearchWithGroups(invocation, materials, request, run, shards.get())
                  : SearchAlone(invocation, materials, request, run);
 }

@@ -18,6 +18,7 @@ namespace {
 constexpr net::Time kSoon = 10 * net::kSecond;  // a death so soon after the start is a failure
 constexpr net::Time kFirstPause = 250 * net::kMillisecond, kLongestPause = 30 * net::kSecond;
 constexpr auto kPoll = std::chrono::milliseconds(20);
+constexpr double kLauncherEnds = 5;  // seconds
 
 net::Time Pause(int failures) {
   if (failures == 0) return 0;
@@ -96,17 +97,28 @@ void GroupProcesses::AskToStop() {
   }
 }
 
-void GroupProcesses::End(double grace_seconds) {
-  const auto until =
-      std::chrono::steady_clock::now() + std::chrono::duration<double>(grace_seconds);
+bool GroupProcesses::AwaitEnds(double seconds) {
+  const auto until = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
   for (Place& place : places_) {
     absl::Status ignored;
     while (place.process != nullptr && !place.process->HasEnded(&ignored)) {
-      if (std::chrono::steady_clock::now() > until) place.process->Signal(SIGKILL);
+      if (std::chrono::steady_clock::now() > until) return false;
       std::this_thread::sleep_for(kPoll);
     }
     place.process.reset();
   }
+  return true;
+}
+
+void GroupProcesses::End(double grace_seconds) {
+  if (!AwaitEnds(grace_seconds) && options_.ranks > 1) {
+    // An mpirun that is told to end kills its ranks; one that is killed leaves them to notice.
+    for (const Place& place : places_) {
+      if (place.process != nullptr) place.process->Signal(SIGTERM);
+    }
+    AwaitEnds(kLauncherEnds);
+  }
+  for (Place& place : places_) place.process.reset();
 }
 
 }  // namespace mixrec::launch

@@ -41,6 +41,8 @@ class GroupProcesses {
     bool done = false;         // it has ended with the study
   };
   absl::Status Start(size_t index, net::Time now);
+  // Whether all have ended in time.
+  bool AwaitEnds(double seconds);
   std::string NameOf(size_t index) const;
 
   const GroupProcessesOptions options_;

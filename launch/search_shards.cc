@@ -67,14 +67,14 @@ absl::Status SearchShards::AwaitReady() {
 
 absl::Status SearchShards::Check() {
   absl::Status outcome;
-  if (process_ == nullptr || !process_->HasEnded(&outcome)) return absl::OkStatus();
+  if (have_ended() || !process_->HasEnded(&outcome)) return absl::OkStatus();
   process_.reset();
   return FailureError("the search's shards have ended (", std::string(outcome.message()),
                       "); the same command goes on from the trials' checkpoints");
 }
 
 SearchShards::~SearchShards() {
-  if (process_ == nullptr) return;
+  if (have_ended()) return;
   process_->Signal(SIGTERM);
   absl::Status ignored;
   const auto until = Clock::now() + kGrace;

@@ -25,6 +25,7 @@ class SearchShards {
   // A FailureError once they have ended: the tables are gone with them. (Single shards that die are
   // started again by their parent; the trials they served fail and go on from their checkpoints.)
   absl::Status Check();
+  bool have_ended() const { return process_ == nullptr; }
 
  private:
   explicit SearchShards(std::string log) : log_(std::move(log)) {}
