@@ -12,6 +12,7 @@ goes on. DIR must be seen by all hosts.
 
   MIXREC_HOSTS=            hosts of the groups, separated by commas, in turn; empty: this one
   MIXREC_GROUPS=           how many groups; one a host
+  MIXREC_RANKS=1           processes of a group, which train each trial together
   MIXREC_GROUP_FLAGS=      flags of `mixrec worker`, such as --slots=2
   MIXREC_NETWORK=          network that hosts use among themselves: an interface, or as 10.0.0.0/8
   MIXREC_MPIRUN=mpirun     command that starts a group, with its options
@@ -65,8 +66,8 @@ group() {
   trap 'stopping=1; [[ -z $child ]] || kill -USR1 "$child" || true' USR1
   trap '[[ -z $child ]] || kill -KILL "$child" || true; exit 1' TERM
   while ((!stopping)); do
-    "${mpirun[@]}" -n 1 --bind-to none "${place[@]}" "$program" worker --study="$study" \
-      --group="g$number" "${group_flags[@]}" &
+    "${mpirun[@]}" -n "${MIXREC_RANKS:-1}" --bind-to none --oversubscribe "${place[@]}" \
+      "$program" worker --study="$study" --group="g$number" "${group_flags[@]}" &
     child=$!
     # A signal ends `wait`, not the child.
     while true; do

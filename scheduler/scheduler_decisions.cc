@@ -27,7 +27,9 @@ bool Scheduler::Advance(net::Outbox* out) {
     const std::string reason = StrCat("stopped with ", leases_.size(), " trial(s) out");
     status = Conclude(StudyPhase::kStopped, reason, now);
     End(status.ok() ? StoppedError(reason, "; the same command goes on") : status, out);
-    return false;
+    // Who has just given the last one back is answered, and need not wait for it. Where trials are
+    // out nobody hears of an end: they go on.
+    return status.ok() && leases_.empty();
   }
   if (phase_ == StudyPhase::kRunning) return true;
   const bool all_know = std::none_of(groups_.begin(), groups_.end(), [](const auto& group) {

@@ -8,6 +8,7 @@ mixrec_test(study_strategy_test ROOMS bo_driver)
 mixrec_test(architecture_domain_test ROOMS bo_driver)
 mixrec_test(early_stop_test ROOMS bo_driver)
 mixrec_test(group_host_test ROOMS group_host)
+mixrec_test(scheduler_drain_test ROOMS scheduler_actors)
 mixrec_test(scheduler_simulation_test ROOMS scheduler_actors
   SOURCES simulation/search_world.cc simulation/search_group.cc LABELS simulation)
 mixrec_test(search_groups_test ROOMS scheduler ps_processes LABELS kill)

@@ -95,6 +95,25 @@ TEST_F(GroupRanks, TrainTheTrialsOfOneProcess) {
   EXPECT_THAT(logs, HasSubstr("group g1, rank 1, trial "));
 }
 
+// Groups that come by themselves: one of three ranks on a "host" of search.sh, one of a process.
+TEST_F(GroupRanks, OfAnyNumberJoinAScheduler) {
+  const std::string study = Scratch() + "/joined";
+  ::setenv("MIXREC_PROGRAM", MIXREC_PROGRAM, /*overwrite=*/1);
+  ::setenv("MIXREC_RANKS", "3", /*overwrite=*/1);
+  ::setenv("MIXREC_GROUP_FLAGS", "--threads=1 --device=cpu --log_level=warning", /*overwrite=*/1);
+  const Words flags{StrCat("--trials=", kTrials), "--method=random", "--log_level=warning"};
+  Process search(
+      With({MIXREC_SOURCE_DIR "/launch/search.sh", "--study=" + study}, With(TrialFlags(), flags)),
+      study + ".err");
+  ASSERT_TRUE(WaitForTraining(study, 0));
+  const auto other = Start({"worker", "--study=" + study, "--group=other", "--threads=1"},
+                           Scratch() + "/other.err");
+  EXPECT_EQ(search.Wait(In(60)), 0) << ReadFile(study + ".err").value_or("");
+  EXPECT_EQ(other->Wait(In(60)), 0) << ReadFile(Scratch() + "/other.err").value_or("");
+  ExpectSameTrials(Record(study), plain());
+  EXPECT_EQ(scheduler::GroupsOf(Record(study)).at("g1").ranks, 3);
+}
+
 // With one group the search has no end unless the group starts again.
 TEST_F(GroupRanks, AKilledRankEndsItsGroupWhichGoesOnWithTheTrial) {
   const std::string study = Scratch() + "/killed";
@@ -136,7 +155,9 @@ TEST_F(GroupRanks, EndATrialThatTheSchedulerGivesUp) {
 // once.
 TEST_F(GroupRanks, KilledOrStoppedTheSearchGoesOnWithTheSameCommand) {
   const std::string study = Scratch() + "/stopped";
-  auto search = Start(RanksOf(study), study + ".err");
+  const Words lengthy{"--trials=2", "--trial_epochs=10"};
+  const Words command = RanksOf(study, lengthy);
+  auto search = Start(command, study + ".err");
   ASSERT_TRUE(WaitForTraining(study, 0));
   const std::vector<pid_t> orphans = ProcessesWith(PlaceOf(study, "g1"));
   EXPECT_EQ(orphans.size(), 2u);
@@ -144,14 +165,15 @@ TEST_F(GroupRanks, KilledOrStoppedTheSearchGoesOnWithTheSameCommand) {
   search->Signal(SIGKILL);
   EXPECT_TRUE(search->Wait(In(10)).has_value());
 
-  search = Start(RanksOf(study), study + ".err");
+  search = Start(command, study + ".err");
   ASSERT_TRUE(WaitForTraining(study, 1));
   search->Signal(SIGINT);
   EXPECT_EQ(search->Wait(In(60)), 75) << ReadFile(study + ".err").value_or("");
   EXPECT_TRUE(PathExists(study + "/trials/trial-1/checkpoints/last"));
 
-  ExpectSameTrials(Searched(RanksOf(study)), plain());
-  EXPECT_EQ(Ends(study), kTrials);
+  const StudyRecord resumed = Searched(command);
+  EXPECT_EQ(Ends(study), 2);
+  ExpectSameTrials(resumed, Searched(SearchOf(Scratch() + "/lengthy", lengthy)));
   for (const pid_t process : orphans) EXPECT_TRUE(WaitForEndOf(process, In(30)));
 }
 
