@@ -7,6 +7,13 @@ namespace mixrec {
 // Installs the handlers; call once, in main.
 void InstallStopSignals();
 
+// From now on `signal` asks to stop in the place of SIGUSR1, which is again as main found it: other
+// tools in the process may want it.
+void TakeStopSignal(int signal);
+
+// Asks to stop after so many seconds, by SIGALRM.
+void StopAfter(unsigned seconds);
+
 // Whether somebody asked the process to stop. Any thread.
 bool StopRequested();
 

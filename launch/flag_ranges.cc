@@ -40,6 +40,7 @@ std::map<std::string_view, FlagRange> Ranges() {
       {"device", OneOf({"auto", "cpu", "cuda"})},
       {"precision", OneOf({"auto", "fp32", "bf16"})},
       {"log_level", OneOf({"info", "warning", "error"})},
+      {"stop_signal", OneOf({"USR1", "USR2", "HUP"})},
       {"mode", OneOf({"mixrec", "base", "llmrec", "moe"})},
       {"adapter_act", OneOf({"none", "relu", "gelu"})},
       {"parallel_form", OneOf({"literal", "scaled"})},

@@ -15,6 +15,8 @@ DECLARE_string(resume);
 DECLARE_string(resume_allow);
 DECLARE_bool(dry_run);
 DECLARE_int64(simulate_preemption);
+DECLARE_string(max_walltime);
+DECLARE_string(stop_signal);
 DECLARE_bool(tensorboard);
 DECLARE_int64(keep_last);
 

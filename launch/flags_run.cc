@@ -24,3 +24,9 @@ DEFINE_int64(simulate_preemption, 0,
              "Act as if SIGTERM came after this step: save, exit with code 75; 0 for never");
 DEFINE_bool(tensorboard, true, "Write a TensorBoard event file into the run");
 DEFINE_int64(keep_last, 1, "Checkpoints of the latest epochs to keep, besides the best one");
+DEFINE_string(max_walltime, "",
+              "Act as if SIGTERM came after this time: save, exit with code 75. As Slurm writes "
+              "times: 90 (minutes), 1:30:00 or 2-12:00 (days); empty: never");
+DEFINE_string(stop_signal, "USR1",
+              "Signal that asks to save and to exit with code 75, besides INT and TERM: USR1, USR2 "
+              "or HUP");

@@ -8,6 +8,7 @@ mpi_variables() {
   MIXREC_SERVER_FLAGS=     flags of `mixrec ps`, such as --replicas=1
   MIXREC_NETWORK=          network that hosts use among themselves: an interface, or as 10.0.0.0/8
   MIXREC_MPIRUN=mpirun     command that starts ranks, with further options
+  MIXREC_STOP_SIGNAL=USR1  signal that tells ranks to stop, that of --stop_signal: USR1 or USR2
   MIXREC_START_DEADLINE=300  seconds until a rank must have begun
   MIXREC_PROGRAM=          mixrec itself: build/cuda's where it is, else build/release's
 
@@ -107,24 +108,25 @@ run_ranks() {
 # Whether mpirun PID has ranks on this host.
 has_ranks_here() { pgrep -P "$1" -f "^$program" > /dev/null; }
 
-# await_mpirun FOLDER MPIRUN WORD...: starts mpirun and hands a request to stop on to it as SIGUSR1,
+# await_mpirun FOLDER MPIRUN WORD...: starts mpirun and hands a request to stop on to it as SIGUSR1 (MIXREC_STOP_SIGNAL),
 # which it passes to its ranks. Returns the command's exit code (end_of_mpirun).
 #
 # mpirun itself waits too long twice. When a host's daemon cannot call back it waits for ever, so a
 # rank that begins says so in FOLDER, which all hosts see. And it would take a rank's code other than 0
 # for a reason to kill the others, and to wait odls_base_sigkill_timeout for it, though they have ended.
 await_mpirun() {
-  local folder child='' code=0 file stopping=0 begin=$SECONDS ended=-1
+  local folder child='' code=0 file stopping=0 signal=${MIXREC_STOP_SIGNAL:-USR1} begin=$SECONDS ended=-1
   mkdir -p "$1"
   folder=$(realpath "$1")
   shift
   file=$(mktemp -u "$folder/.exit.XXXXXX")
   export MIXREC_EXIT_FILE=$file
-  trap 'stopping=1; [[ -z $child ]] || kill -USR1 "$child" 2> /dev/null || true' INT TERM USR1 HUP
+  trap 'stopping=1; [[ -z $child ]] || kill -"$signal" "$child" 2> /dev/null || true' \
+    INT TERM USR1 USR2 HUP
   # In a session of its own: a Ctrl-C is for this script.
   setsid "$@" < /dev/null &
   child=$!
-  ((!stopping)) || kill -USR1 "$child"
+  ((!stopping)) || kill -"$signal" "$child"
   while kill -0 "$child" 2> /dev/null; do
     sleep 0.2 &
     wait "$!" 2> /dev/null || true
@@ -137,7 +139,7 @@ await_mpirun() {
     fi
   done
   wait "$child" 2> /dev/null || code=$?
-  trap - INT TERM USR1 HUP
+  trap - INT TERM USR1 USR2 HUP
   code=$(end_of_mpirun "$code" "$file" "$stopping")
   rm -f "$file" "$file.other" "$file.begun"
   return "$code"

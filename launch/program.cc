@@ -13,6 +13,7 @@
 #include "launch/help.h"
 #include "launch/launcher.h"
 #include "launch/logging.h"
+#include "launch/stop_flags.h"
 
 namespace mixrec::launch {
 namespace {
@@ -88,7 +89,10 @@ int RunVerb(const Commands& commands, const std::vector<Verb>& verbs, const Verb
   SetTerminalLogLevel(FLAGS_log_level);
   const auto command = commands.find(verb.name);
   CHECK(command != commands.end()) << "no code for the command " << verb.name;
-  const absl::Status status = RunGuarded([&] { return command->second(invocation); });
+  const absl::Status status = RunGuarded([&]() -> absl::Status {
+    MIXREC_RETURN_IF_ERROR(HeedStopFlags(invocation));
+    return command->second(invocation);
+  });
   invocation.out->flush();
   return status.ok() ? kExitDone : Fail(who, status, *invocation.err);
 }

@@ -137,7 +137,7 @@ Json BuildRecord() {
 std::string ResolvedFlags(const RunRequest& request) {
   std::string text = StrCat("# mixrec ", request.verb, " --flagfile=THIS_FILE\n");
   for (const auto& [name, value] : request.flags) {
-    if (name == "dry_run" || name == "resume" || name == "resume_allow" ||
+    if (name == "dry_run" || name == "resume" || name == "resume_allow" || name == "max_walltime" ||
         name == "simulate_preemption") {
       continue;  // they belong to one start of the program, not to the run
     }
@@ -266,6 +266,8 @@ bool IsPartOfConfig(const std::string& verb, const std::string& flag) {
                                           "dry_run",
                                           "tensorboard",
                                           "keep_last",
+                                          "max_walltime",
+                                          "stop_signal",
                                           "simulate_preemption",
                                           "ps",
                                           "ps_key_file",

@@ -27,7 +27,8 @@ Variables, all optional. What is said of a node is said of one group's or of the
   MIXREC_GROUP_FLAGS=      flags of `mixrec worker`, such as --slots=2
   MIXREC_SAVE_SECONDS=120  before its end a job is told to save: a step, a checkpoint and a minute
                            (Slurm may tell it up to 60 s earlier)
-  MIXREC_MAX_REQUEUES=50   times that a job may put itself back into the queue
+  MIXREC_MAX_REQUEUES=50   times that a job may put itself back into the queue; 0: never
+  MIXREC_STOP_SIGNAL=USR1  what the program is told to save with, that of --stop_signal
   MIXREC_AFTER=            number of a job that must have succeeded first
   MIXREC_SBATCH=           further options of sbatch, such as --constraint=a100
   MIXREC_MPIRUN=mpirun     command that starts ranks, with its options; or "srun --mpi=pmix"
@@ -78,7 +79,7 @@ MIXREC_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 : "${MIXREC_TIME:=01:00:00}" "${MIXREC_NODES:=1}" "${MIXREC_GPUS:=0}" "${MIXREC_CPUS:=4}"
 : "${MIXREC_GROUPS:=4}" "${MIXREC_SAVE_SECONDS:=120}" "${MIXREC_MAX_REQUEUES:=50}"
 : "${MIXREC_MPIRUN:=mpirun}" "${MIXREC_GROUP_FLAGS:=}"
-: "${MIXREC_NETWORK:=}" "${MIXREC_SERVERS:=0}" "${MIXREC_SERVER_FLAGS:=}"
+: "${MIXREC_STOP_SIGNAL:=USR1}" "${MIXREC_NETWORK:=}" "${MIXREC_SERVERS:=0}" "${MIXREC_SERVER_FLAGS:=}"
 if [[ $MIXREC_SERVERS != 0 ]]; then
   [[ $what == train ]] || fail 'MIXREC_SERVERS are those of a training; a search takes --ps' 2
   [[ $MIXREC_MPIRUN != srun* ]] || fail 'MIXREC_SERVERS beside the ranks need mpirun, not srun' 2
@@ -116,7 +117,7 @@ nodes=(--nodes="$MIXREC_NODES" --ntasks-per-node="$MIXREC_RANKS" --cpus-per-task
 
 # The jobs read these; sbatch hands the environment on.
 export MIXREC_ROOT MIXREC_PROGRAM MIXREC_MPIRUN MIXREC_MAX_REQUEUES MIXREC_GROUP_FLAGS
-export MIXREC_NETWORK MIXREC_SERVERS MIXREC_SERVER_FLAGS
+export MIXREC_STOP_SIGNAL MIXREC_NETWORK MIXREC_SERVERS MIXREC_SERVER_FLAGS
 export MIXREC_FOLDER=$folder
 ((dry_run)) || mkdir -p "$folder/slurm"
 scripts=$MIXREC_ROOT/launch/slurm

@@ -8,9 +8,9 @@ namespace mixrec::launch {
 namespace {
 
 bool BelongsToOneStart(const std::string& flag) {
-  for (const char* name :
-       {"out", "resume", "resume_allow", "dry_run", "simulate_preemption", "log_level", "device",
-        "precision", "threads", "ps", "ps_key_file", "ps_deadline"}) {
+  for (const char* name : {"out", "resume", "resume_allow", "dry_run", "max_walltime",
+                           "stop_signal", "simulate_preemption", "log_level", "device", "precision",
+                           "threads", "ps", "ps_key_file", "ps_deadline"}) {
     if (flag == name) return true;
   }
   return false;

@@ -67,7 +67,8 @@ FlagGroup MachineGroup(const Names& first = {}) {
 FlagGroup RunGroup() {
   return {"Run",
           {"out", "resume", "resume_allow", "keep_last", "checkpoint_steps", "checkpoint_minutes",
-           "log_steps", "tensorboard", "dry_run", "simulate_preemption", "profile"}};
+           "log_steps", "tensorboard", "dry_run", "max_walltime", "stop_signal",
+           "simulate_preemption", "profile"}};
 }
 
 Verb Synth() {
@@ -176,7 +177,9 @@ Verb Search() {
        LossGroup(),
        OptimiserGroup(false),
        ServersGroup({"shards"}),
-       {"Run", {"out", "resume", "resume_allow", "dry_run", "simulate_preemption"}},
+       {"Run",
+        {"out", "resume", "resume_allow", "dry_run", "max_walltime", "stop_signal",
+         "simulate_preemption"}},
        MachineGroup()},
       {{"heartbeat_seconds", "5"}, {"shards", "0"}}};
 }
@@ -197,7 +200,7 @@ Verb Scheduler() {
        LossGroup(),
        OptimiserGroup(false),
        ServersGroup(),
-       {"Run", {"resume", "resume_allow"}},
+       {"Run", {"resume", "resume_allow", "max_walltime", "stop_signal"}},
        MachineGroup()},
       {{"listen", "auto"}, {"heartbeat_seconds", "5"}, {"device", "cpu"}}};
 }
@@ -209,7 +212,9 @@ Verb Worker() {
           "What to train it hears from the scheduler; give only what differs on this machine. May "
           "come at any time. Ctrl-C and SIGTERM save the trials, give them back and end with code "
           "75. By mpirun, several ranks train every trial together. docs/groups.md.",
-          {{"Group", {"study", "scheduler", "key_file", "group", "slots", "scheduler_deadline"}},
+          {{"Group",
+            {"study", "scheduler", "key_file", "group", "slots", "scheduler_deadline",
+             "max_walltime", "stop_signal"}},
            {"Places", {"data", "backbone", "tokenizer", "hard_samples"}},
            ServersGroup(),
            RanksGroup(),

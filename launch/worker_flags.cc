@@ -20,7 +20,8 @@ bool IsOfTheMachine(const std::string& flag) {
 // What a trial is: the flags of a training, and how much of it a trial is.
 bool IsOfTheTrial(const FlagTable& table, const std::string& flag) {
   if (flag == "trial_epochs" || flag == "bo_fraction") return true;
-  for (const char* name : {"out", "resume", "resume_allow", "dry_run", "simulate_preemption"}) {
+  for (const char* name : {"out", "resume", "resume_allow", "dry_run", "max_walltime",
+                           "stop_signal", "simulate_preemption"}) {
     if (flag == name) return false;
   }
   return table.Takes("train", flag);

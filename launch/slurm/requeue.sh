@@ -18,16 +18,16 @@ put_back_into_the_queue() {
 
 # run_and_requeue COMMAND ARGUMENT...: runs the command, hands SIGUSR1 (Slurm: the time is nearly up)
 # and SIGTERM (Slurm: preempted, requeued or cancelled) on to it as SIGUSR1, and ends with its exit
-# code. Code 75, a stop with a checkpoint, puts the job back into the queue unless Slurm itself has
+# code; a program with --stop_signal gets that (MIXREC_STOP_SIGNAL) instead of SIGUSR1. Code 75, a stop with a checkpoint, puts the job back into the queue unless Slurm itself has
 # ended the job, at most MIXREC_MAX_REQUEUES times.
 run_and_requeue() {
   local child='' code signalled stopping=0 terminated=0
   say "on ${SLURM_JOB_NODELIST:-this machine}, start $((${SLURM_RESTART_COUNT:-0} + 1)): $*"
-  trap 'signalled=1 stopping=1; [[ -z $child ]] || kill -USR1 "$child" || true' USR1
-  trap 'signalled=1 stopping=1 terminated=1; [[ -z $child ]] || kill -USR1 "$child" || true' TERM
+  trap 'signalled=1 stopping=1; [[ -z $child ]] || kill -"$MIXREC_STOP_SIGNAL" "$child" || true' USR1
+  trap 'signalled=1 stopping=1 terminated=1; [[ -z $child ]] || kill -"$MIXREC_STOP_SIGNAL" "$child" || true' TERM
   "$@" &
   child=$!
-  ((!stopping)) || kill -USR1 "$child"
+  ((!stopping)) || kill -"$MIXREC_STOP_SIGNAL" "$child"
   # A signal ends `wait`, not the child.
   while true; do
     signalled=0 code=0
@@ -36,7 +36,7 @@ run_and_requeue() {
   done
   trap - USR1 TERM
   # Told to stop before it could listen: nothing is lost.
-  if ((stopping && code == 128 + 10)); then code=75; fi
+  if ((stopping && code == 128 + $(kill -l "$MIXREC_STOP_SIGNAL"))); then code=75; fi
   say "exit code $code"
   if ((code == 75 && !terminated)); then put_back_into_the_queue; fi
   return "$code"

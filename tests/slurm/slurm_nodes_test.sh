@@ -53,12 +53,13 @@ export MIXREC_PROGRAM=$mixrec MIXREC_CPUS=1 MIXREC_PARTITION=main MIXREC_NODES=2
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export MIXREC_SERVER_FLAGS='--threads=1 --log_level=error'
 
+more=() # flags
 # train RUN: submits; sets `run` and `job`.
 train() {
   run=$work/$1
   job=$("$source/launch/slurm.sh" train --data="$work/data" --backbone="$work/backbone" --epochs=2 \
     --batch=4 --architecture=010101 --bottleneck=4 --checkpoint_minutes=0 --threads=1 \
-    --log_level=warning --out="$run" | sed -n 's/^train //p')
+    --log_level=warning --out="$run" "${more[@]}" | sed -n 's/^train //p')
 }
 has_completed() {
   within 200 ends "$job" || fail "$1 does not end"
@@ -94,7 +95,9 @@ disturbed() {
 train plain
 has_completed 'a training by itself'
 say "a training by itself: $(lines "$run") lines of metrics"
-disturbed mpirun "$work/plain"
+more=(--stop_signal=USR2)
+MIXREC_STOP_SIGNAL=USR2 disturbed mpirun "$work/plain"
+more=()
 MIXREC_MPIRUN='srun --mpi=pmix' disturbed srun "$work/plain"
 MIXREC_SERVERS=2 train served_plain
 has_completed 'a training with servers'
