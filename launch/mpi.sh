@@ -111,13 +111,15 @@ has_ranks_here() { pgrep -P "$1" -f "^$program" > /dev/null; }
 # await_mpirun FOLDER MPIRUN WORD...: starts mpirun and hands a request to stop on to it as SIGUSR1 (MIXREC_STOP_SIGNAL),
 # which it passes to its ranks. Returns the command's exit code (end_of_mpirun).
 #
-# mpirun itself waits too long twice. When a host's daemon cannot call back it waits for ever, so a
-# rank that begins says so in FOLDER, which all hosts see. And it would take a rank's code other than 0
+# mpirun itself waits too long three times. When a host's daemon cannot call back it waits for ever, so
+# a rank that begins says so in FOLDER, which all hosts see. It would take a rank's code other than 0
 # for a reason to kill the others, and to wait odls_base_sigkill_timeout for it, though they have ended.
+# And told not to care for codes, it waits for ever when a rank was killed.
 await_mpirun() {
   local folder child='' code=0 file stopping=0 signal=${MIXREC_STOP_SIGNAL:-USR1} begin=$SECONDS ended=-1
   mkdir -p "$1"
   folder=$(realpath "$1")
+  local seen=0 patience
   shift
   file=$(mktemp -u "$folder/.exit.XXXXXX")
   export MIXREC_EXIT_FILE=$file
@@ -130,10 +132,15 @@ await_mpirun() {
   while kill -0 "$child" 2> /dev/null; do
     sleep 0.2 &
     wait "$!" 2> /dev/null || true
-    ! has_ranks_here "$child" || continue
-    if [[ -s $file ]]; then # the command has ended
+    if has_ranks_here "$child"; then
+      seen=1
+      continue
+    fi
+    if ((seen)) || [[ -s $file ]]; then # the command has ended, or its ranks here were killed
       ((ended >= 0)) || ended=$SECONDS
-      ((SECONDS - ended < 5)) || kill -KILL "$child" 2> /dev/null || true
+      patience=30
+      [[ ! -s $file && ! -s $file.other ]] || patience=5
+      ((SECONDS - ended < patience)) || kill -KILL "$child" 2> /dev/null || true
     elif [[ ! -e $file.begun ]] && ((stopping || SECONDS - begin > ${MIXREC_START_DEADLINE:-300})); then
       kill -KILL "$child" 2> /dev/null || true
     fi
@@ -163,6 +170,7 @@ end_of_mpirun() {
   local who=${0##*/} where=${file%/*}
   if [[ -e $file.begun ]]; then
     ((code != 0)) || echo "$who: nobody has written $file: do all hosts see it?" >&2
+    ((code != 128 + 9)) || echo "$who: the ranks here were killed (by a lack of memory?)" >&2
   elif ((code == 128 + 9)); then
     echo "$who: no rank has begun: can the hosts reach each other (MIXREC_NETWORK), and do all" \
       "see $where? (MIXREC_START_DEADLINE=${MIXREC_START_DEADLINE:-300} seconds)" >&2

@@ -126,10 +126,28 @@ TEST_F(RanksKilled, AScriptThatIsToldToEndEndsWithACheckpointAndCode75) {
   ExpectGoesOn(command, run, whole);
 }
 
+// mpirun would wait for ever; the second rank alone is left to say how it ended.
+TEST_F(RanksKilled, AScriptWhoseFirstRankIsKilledEnds) {
+  const std::string run = Run("first"), training = TrainingOf(run, "--epochs=1000");
+  const auto job =
+      Start(StrCat(kLocal, " ", training.substr(std::string(MIXREC_PROGRAM).size())), run);
+  ASSERT_TRUE(WaitForStep(run, 3));
+  const std::vector<pid_t> ranks = RanksOf(run);
+  ASSERT_EQ(ranks.size(), 2u);
+  for (const pid_t rank : ranks) {
+    const std::string variables = ReadFile(StrCat("/proc/", rank, "/environ")).value_or("");
+    if (variables.find(std::string("OMPI_COMM_WORLD_RANK=0") + '\0') != std::string::npos) {
+      ASSERT_EQ(::kill(rank, SIGKILL), 0);
+    }
+  }
+  EXPECT_EQ(job->Wait(In(30)).value_or(-1), 1) << Errors(run);
+  EXPECT_THAT(Errors(run), HasSubstr("mixrec train: rank 0 on "));
+}
+
 TEST_F(RanksKilled, WithServers) {
   const std::string servers =
       StrCat("-n 2 ", MIXREC_PROGRAM, " ps --log_level=error --threads=1 : ");
-  const std::string whole = Run("whole");
+  const std::string whole = Run("whole_served");
   const Outcome undisturbed = Shell(Ranks(TrainingOf(whole), servers));
   ASSERT_EQ(undisturbed.code, 0) << undisturbed.err;
   {
