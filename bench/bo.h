@@ -40,8 +40,9 @@ struct BoTableOptions {
   std::string methods = "auto,pr,local,climb,random";
   std::string problems = "nk2,nk4,arch,contam";
 };
-// Mean score and its standard error by problem and method, as a Markdown table; auto's paired
-// differences; and the mean score of all problems after every so many results.
+// Mean score and its standard error by problem and method, as a Markdown table; the first method's
+// paired differences from the others; and the mean score of all problems after every so many
+// results.
 absl::Status PrintBoTable(const BoTableOptions& options, std::ostream& out);
 
 struct BoCostOptions {

@@ -117,20 +117,27 @@ absl::StatusOr<Results> PrintScores(const BoTableOptions& options, const Instanc
   return results;
 }
 
-void PrintPairedDifferences(const Results& results, const std::vector<std::string>& methods,
+// The first method's score less each other's in the same run, by problem and over all.
+void PrintPairedDifferences(const BoTableOptions& options, const Results& results,
                             std::ostream& out) {
-  const auto found = results.find("auto");
-  if (found == results.end()) return;
+  const std::vector<std::string> methods = Names(options.methods),
+                                 problems = Names(options.problems);
+  if (methods.size() < 2) return;
+  const std::vector<double>& first = results.at(methods.front()).scores;
+  out << "\n| paired |";
+  for (const std::string& problem : problems) out << " " << problem << " |";
+  out << " all |\n|---|---|";
+  for (size_t i = 0; i < problems.size(); ++i) out << "---|";
   out << "\n";
-  for (const std::string& method : methods) {
-    if (method == "auto") continue;
-    std::vector<double> differences;
-    for (size_t i = 0; i < found->second.scores.size(); ++i) {
-      differences.push_back(found->second.scores[i] - results.at(method).scores[i]);
+  for (size_t m = 1; m < methods.size(); ++m) {
+    std::vector<double> differences = first;
+    for (size_t i = 0; i < first.size(); ++i) differences[i] -= results.at(methods[m]).scores[i];
+    out << "| " << methods.front() << " - " << methods[m] << " |";
+    const auto seeds = static_cast<std::ptrdiff_t>(options.seeds);
+    for (auto own = differences.begin(); own != differences.end(); own += seeds) {
+      out << Cell({own, own + seeds});
     }
-    const Spread spread = SpreadOf(differences);
-    out << absl::StrFormat("auto - %s, paired: %+.3f +- %.3f\n", method, spread.mean,
-                           spread.standard_error);
+    out << Cell(differences) << "\n";
   }
 }
 
@@ -171,7 +178,7 @@ absl::Status PrintBoTable(const BoTableOptions& options, std::ostream& out) {
                          options.evaluations, options.groups, options.first_seed,
                          options.first_seed + static_cast<uint64_t>(options.seeds) - 1);
   MIXREC_ASSIGN_OR_RETURN(const Results results, PrintScores(options, instances, out));
-  PrintPairedDifferences(results, Names(options.methods), out);
+  PrintPairedDifferences(options, results, out);
   PrintCurves(options, results, out);
   return absl::OkStatus();
 }

@@ -24,7 +24,7 @@ namespace mixrec::bo_driver {
 struct Suggestion {
   int number = 0;
   Point point;
-  std::string source;  // "baseline", "prior", "random", "pr", "local" or "climb"
+  std::string source;  // "baseline", "prior", "random", "pr", "local", "near" or "climb"
   // Log expected improvement in units of the standardised objective; NaN without a surrogate.
   double acquisition = std::numeric_limits<double>::quiet_NaN();
 };

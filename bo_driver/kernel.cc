@@ -13,7 +13,7 @@ using Eigen::MatrixXd;
 using Eigen::VectorXd;
 
 // Variance of ln l0, whose density is normal in ln l0.
-constexpr double kScaleVariance = 3.0;
+constexpr double kHammingScaleVariance = 0.25, kWindowsScaleVariance = 3.0;
 constexpr double kDeltaDeviation = 0.5;  // of ln l_i around ln l0
 constexpr double kDeltaBound = 2.5;
 constexpr double kLogNoiseMean = -3.0;
@@ -30,10 +30,16 @@ Kernel::Kernel(SearchSpace space, KernelKind kind) : space_(std::move(space)), k
 }
 
 double Kernel::ScaleMean() const {
-  // Longer scales in more dimensions (Hvarfner et al. 2024). A window holds 6 of the d dimensions.
-  const double dimensions =
-      windows() ? std::min(space_.dimensions(), 2 * space_.bits_per_layer) : space_.dimensions();
+  // Longer scales in more dimensions. Hamming: two random points, which differ in half the bits,
+  // are correlated by exp(-1): neither linear nor a lottery. Windows (they hold 6 of the d
+  // dimensions): the vague prior of Hvarfner et al. (2024).
+  if (!windows()) return 0.5 * std::log(space_.dimensions()) - std::log(2.0);
+  const double dimensions = std::min(space_.dimensions(), 2 * space_.bits_per_layer);
   return std::sqrt(2.0) + 0.5 * std::log(dimensions);
+}
+
+double Kernel::ScaleVariance() const {
+  return windows() ? kWindowsScaleVariance : kHammingScaleVariance;
 }
 
 VectorXd Kernel::DefaultParameters() const {
@@ -61,8 +67,8 @@ VectorXd Kernel::UpperBounds() const {
 
 double Kernel::LogPrior(const VectorXd& parameters, VectorXd* gradient) const {
   const Index d = space_.dimensions();
-  double density = -Square(parameters[0] - ScaleMean()) / (2 * kScaleVariance);
-  (*gradient)[0] -= (parameters[0] - ScaleMean()) / kScaleVariance;
+  double density = -Square(parameters[0] - ScaleMean()) / (2 * ScaleVariance());
+  (*gradient)[0] -= (parameters[0] - ScaleMean()) / ScaleVariance();
   const auto deltas = parameters.segment(1, d);
   density -= deltas.squaredNorm() / (2 * Square(kDeltaDeviation));
   gradient->segment(1, d) -= deltas / Square(kDeltaDeviation);

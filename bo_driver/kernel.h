@@ -59,6 +59,7 @@ class Kernel {
  private:
   bool windows() const { return kind_ == KernelKind::kWindows; }
   double ScaleMean() const;  // of ln l0
+  double ScaleVariance() const;
   int states() const { return 1 << space_.bits_per_layer; }
   // exp(-1/2 sum of the layer's terms) by how its bits differ. [states, layers]
   Eigen::MatrixXd LayerFactors(const Eigen::VectorXd& parameters) const;

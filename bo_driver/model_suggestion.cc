@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <numeric>
+#include <set>
+#include <utility>
 #include <vector>
 
 #include "bo_driver/reparameterization.h"
@@ -29,6 +31,29 @@ std::vector<Point> Promising(const History& history, const Surrogate& surrogate)
   return promising;
 }
 
+// A surrogate that calls much of what it has seen noise, and predicts little of it, knows nothing
+// of points far away. Of the standardised values; chosen in docs/search.md.
+constexpr double kMuchNoise = 0.06, kLittleExplained = 0.6;
+
+bool KnowsOnlyTheNeighbourhood(const GaussianProcess& process) {
+  return process.noise_variance() >= kMuchNoise && process.leave_one_out().r2 < kLittleExplained;
+}
+
+// The open points that differ from `centre` in one or two dimensions, each once, sorted.
+std::vector<Point> OpenPointsNear(const History& history, const Point& centre) {
+  const SearchSpace& space = history.space();
+  std::set<Point> open;
+  const auto add = [&](Point point) {
+    point = space.Canonical(std::move(point));
+    if (history.IsOpen(point)) open.insert(std::move(point));
+  };
+  for (const Point& neighbour : space.Neighbours(centre)) {
+    add(neighbour);
+    for (Point& second : space.Neighbours(neighbour)) add(std::move(second));
+  }
+  return {open.begin(), open.end()};
+}
+
 Candidate BestOf(const LogExpectedImprovement& acquisition, const std::vector<Point>& points) {
   Candidate best;
   for (size_t begin = 0; begin < points.size(); begin += kBatch) {
@@ -43,16 +68,10 @@ Candidate BestOf(const LogExpectedImprovement& acquisition, const std::vector<Po
   return best;
 }
 
-}  // namespace
-
-RandomStream ChoiceStream(const DriverOptions& options, std::string_view purpose,
-                          const History& history) {
-  return RandomStream(HashKey(options.seed, purpose, static_cast<uint64_t>(history.size())));
-}
-
-ModelSuggestion SuggestByModel(const History& history, const Surrogate& surrogate,
-                               const DriverOptions& options) {
-  const LogExpectedImprovement acquisition(&surrogate.process(), surrogate.best());
+// The better of what the method's maximisers find in the whole space.
+ModelSuggestion SuggestAnywhere(const History& history, const Surrogate& surrogate,
+                                const LogExpectedImprovement& acquisition,
+                                const DriverOptions& options) {
   const AcquisitionProblem problem{&history.space(),
                                    &acquisition,
                                    &history.taken(),
@@ -63,17 +82,33 @@ ModelSuggestion SuggestByModel(const History& history, const Surrogate& surrogat
   if (options.method != Method::kPr) {
     best.candidate = LocalSearch(problem, ChoiceStream(options, "local", history));
   }
-  if (options.method != Method::kLocal) {
-    const Candidate other = Reparameterize(problem, ReparameterizationOptions{},
-                                           ChoiceStream(options, "reparameterization", history));
-    if (other.found() && other.acquisition >= best.candidate.acquisition - 1e-9) {
-      best = {other, "pr"};
-    }
-  }
-  if (!best.candidate.found() && history.space().size() <= kEnumerable) {
-    best.candidate = BestOf(acquisition, history.OpenPoints());
+  if (options.method == Method::kLocal) return best;
+  const Candidate other = Reparameterize(problem, ReparameterizationOptions{},
+                                         ChoiceStream(options, "reparameterization", history));
+  if (other.found() && other.acquisition >= best.candidate.acquisition - 1e-9) {
+    best = {other, "pr"};
   }
   return best;
+}
+
+}  // namespace
+
+RandomStream ChoiceStream(const DriverOptions& options, std::string_view purpose,
+                          const History& history) {
+  return RandomStream(HashKey(options.seed, purpose, static_cast<uint64_t>(history.size())));
+}
+
+ModelSuggestion SuggestByModel(const History& history, const Surrogate& surrogate,
+                               const DriverOptions& options) {
+  const LogExpectedImprovement acquisition(&surrogate.process(), surrogate.best());
+  if (KnowsOnlyTheNeighbourhood(surrogate.process())) {
+    const Point& best = history.entries()[static_cast<size_t>(history.BestNumber())].point;
+    const Candidate near = BestOf(acquisition, OpenPointsNear(history, best));
+    if (near.found()) return {near, "near"};
+  }
+  const ModelSuggestion best = SuggestAnywhere(history, surrogate, acquisition, options);
+  if (best.candidate.found() || history.space().size() > kEnumerable) return best;
+  return {BestOf(acquisition, history.OpenPoints()), "local"};
 }
 
 }  // namespace mixrec::bo_driver

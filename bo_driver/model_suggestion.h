@@ -12,11 +12,13 @@ namespace mixrec::bo_driver {
 
 struct ModelSuggestion {
   Candidate candidate;  // not found: no open point was met
-  std::string source;   // "local" or "pr", the maximiser that found it
+  std::string source;   // "local", "pr" or "near", the maximiser that found it
 };
 
-// Maximises the acquisition function by what the method says, among open points. The surrogate is
-// fitted and believes in the pending points. Random numbers come from the seed and history.size().
+// Maximises the acquisition function by what the method says, among open points; but among all that
+// differ from the best in two dimensions at most where the surrogate explains little. The surrogate
+// is fitted and believes in the pending points. Random numbers come from the seed and
+// history.size().
 ModelSuggestion SuggestByModel(const History& history, const Surrogate& surrogate,
                                const DriverOptions& options);
 

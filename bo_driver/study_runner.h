@@ -24,7 +24,7 @@ namespace mixrec::bo_driver {
 struct Trial {
   int number = 0;
   std::string bits;                   // the architecture, model/architecture.h's text form
-  std::string source;                 // "baseline", "random", "pr", "local" or "climb"
+  std::string source;                 // "baseline", "random", "pr", "local", "near" or "climb"
   std::optional<double> acquisition;  // log expected improvement, when a surrogate chose it
   bool again = false;                 // was running when an earlier process ended
   int attempt = 1;                    // goes up each time that it is given out

@@ -12,7 +12,13 @@ absl::Status PrintTable(const Invocation& invocation) {
   options.groups = static_cast<int>(FLAGS_groups);
   options.evaluations = static_cast<int>(FLAGS_evaluations);
   if (invocation.IsGiven("seed")) options.first_seed = static_cast<uint64_t>(FLAGS_seed);
-  if (invocation.IsGiven("method")) options.methods = FLAGS_method;
+  // A single method is shown beside those that it has to beat.
+  if (invocation.IsGiven("method")) {
+    options.methods = FLAGS_method;
+    for (const char* other : {"climb", "random"}) {
+      if (FLAGS_method != other) options.methods += StrCat(",", other);
+    }
+  }
   if (invocation.IsGiven("problem")) options.problems = FLAGS_problem;
   options.first_instance = static_cast<uint64_t>(FLAGS_instance);
   return bench::PrintBoTable(options, *invocation.out);

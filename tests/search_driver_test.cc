@@ -120,6 +120,32 @@ TEST(Driver, SmallBudgetsSpendAThirdOnTheInitialDesign) {
   EXPECT_EQ(by_surrogate, 8);
 }
 
+// How many of 20 points by the model are restricted to the best one's neighbourhood.
+int NearSuggestions(double (*score)(const Point&)) {
+  Driver driver({36, 3, {}}, Options(Method::kLocal));
+  int near = 0;
+  for (int number = 0; number < 30; ++number) {
+    const Point best = number > 0 ? driver.BestObserved().point : Point(36, 0);
+    const Suggestion suggestion = *driver.Ask();
+    int changes = 0;
+    for (size_t i = 0; i < 36; ++i) changes += suggestion.point[i] != best[i];
+    near += suggestion.source == "near";
+    EXPECT_TRUE(suggestion.source != "near" || changes <= 2) << changes;
+    driver.Tell(number, score(suggestion.point));
+  }
+  return near;
+}
+
+TEST(Driver, StaysNearTheBestWhereTheModelExplainsLittle) {
+  const auto lottery = [](const Point& point) {
+    uint64_t key = 1;
+    for (const uint8_t bit : point) key = HashKey(key, uint64_t{bit});
+    return RandomStream(key).Uniform();
+  };
+  EXPECT_GE(NearSuggestions(lottery), 5);
+  EXPECT_EQ(NearSuggestions(Score), 0);
+}
+
 TEST(Driver, FailuresAreLearntFrom) {
   // Every point with bit 0 set fails; the search turns away from them.
   Driver driver({12, 3, {}}, Options(Method::kLocal));
