@@ -124,9 +124,11 @@ absl::Status Study::Finish(int number, double value, double seconds) {
   return absl::OkStatus();
 }
 
-absl::Status Study::Fail(int number, const std::string& reason) {
-  MIXREC_RETURN_IF_ERROR(state_->journal.FinishTrial(number, TrialState::kFailed, std::nullopt,
-                                                     {{scheduler::kReasonAttribute, reason}}));
+absl::Status Study::Fail(int number, const std::string& reason, const std::string& log) {
+  std::map<std::string, nlohmann::json> attributes{{scheduler::kReasonAttribute, reason}};
+  if (!log.empty()) attributes[scheduler::kLogAttribute] = log;
+  MIXREC_RETURN_IF_ERROR(
+      state_->journal.FinishTrial(number, TrialState::kFailed, std::nullopt, attributes));
   state_->strategy->Told(record().trials[static_cast<size_t>(number)]);
   ++state_->failed_now;
   return absl::OkStatus();

@@ -49,7 +49,8 @@ class Study {
   absl::StatusOr<bool> ReportIntermediate(int number, int epoch, double value);
   // `value` must be finite; a non-finite one counts as Fail.
   absl::Status Finish(int number, double value, double seconds);
-  absl::Status Fail(int number, const std::string& reason);
+  // `log`: what was logged last; empty: nothing to keep.
+  absl::Status Fail(int number, const std::string& reason, const std::string& log = "");
 
   int finished() const;  // complete and pruned trials, without replicates
   int failed() const;

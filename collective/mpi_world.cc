@@ -107,6 +107,13 @@ absl::StatusOr<bool> MpiWorld::IsLaunched() {
     return UsageError("srun started ", tasks, " tasks without MPI, each alone: use ",
                       "srun --mpi=pmix, or mpirun");
   }
+  // What torchrun sets; a stray WORLD_SIZE alone is nothing to us.
+  if (!Environment("LOCAL_RANK").empty() && !Environment("RANK").empty() &&
+      absl::SimpleAtoi(Environment("WORLD_SIZE"), &tasks) && tasks > 1) {
+    return UsageError("RANK and WORLD_SIZE=", tasks, " say that there are ", tasks, " processes, ",
+                      "but they speak by MPI: start them by mpirun or srun --mpi=pmix, not by ",
+                      "torchrun");
+  }
   return false;
 }
 

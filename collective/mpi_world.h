@@ -28,7 +28,8 @@ class MpiWorld {
   };
 
   // Whether a launcher of MPI started this process: mpirun, or srun with PMIx. UsageError for a
-  // step of srun's with several tasks and no PMIx, which would be as many programs of one.
+  // step of srun's with several tasks and no PMIx, and under torchrun, which would be as many
+  // programs of one.
   static absl::StatusOr<bool> IsLaunched();
 
   // Starts MPI, and meets the others. FailureError naming who did not come, UsageError naming whose

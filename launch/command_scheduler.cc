@@ -30,9 +30,8 @@ absl::Status RunScheduler(const Invocation& invocation) {
   service.settings = ConfigHash(request);
   materials->backbone = model::Backbone();  // it was only to be known
   scheduler::StudyRecord study;
-  absl::Status status = ServeStudy(service, invocation, &run, &study);
-  if (status.ok()) status = ConcludeSearch(invocation, study, &run);
-  return run.Close(status);
+  const absl::Status status = ServeStudy(service, invocation, &run, &study);
+  return run.Close(EndSearch(invocation, status, study, &run));
 }
 
 }  // namespace mixrec::launch

@@ -64,8 +64,8 @@ absl::Status SearchAlone(const Invocation& invocation, const Materials& material
     MIXREC_RETURN_IF_ERROR(reported);
     return outcome->value;
   };
-  MIXREC_RETURN_IF_ERROR(RunTrials(&study, evaluate, *invocation.out));
-  return ConcludeSearch(invocation, study.record(), run);
+  const absl::Status status = RunTrials(&study, evaluate, *invocation.out);
+  return EndSearch(invocation, status, study.record(), run);
 }
 
 absl::StatusOr<GroupProcessesOptions> GroupsOfFlags(const std::string& study) {
@@ -104,8 +104,7 @@ absl::Status SearchWithGroups(const Invocation& invocation, const Materials& mat
   const absl::Status status = ServeStudy(service, invocation, run, &study);
   if (!status.ok()) groups.AskToStop();
   groups.End(shards != nullptr && shards->have_ended() ? kNothingToSave : kGraceSeconds);
-  MIXREC_RETURN_IF_ERROR(status);
-  return ConcludeSearch(invocation, study, run);
+  return EndSearch(invocation, status, study, run);
 }
 
 // Its own shards, if it has some; their address is --ps from now on.

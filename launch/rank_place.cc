@@ -4,9 +4,12 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <map>
 #include <thread>
 
 #include "collective/device_group.h"
+#include "common/log.h"
+#include "launch/build_info.h"
 #include "launch/flags.h"
 #include "launch/options.h"
 #include "launch/ranks.h"
@@ -51,6 +54,25 @@ void Ranks::TakePartOfHost(const Invocation& invocation) const {
                            : number < gpus.size() ? gpus[number]
                                                   : "-1";
   ::setenv("CUDA_VISIBLE_DEVICES", mine.c_str(), 1);
+}
+
+absl::Status Ranks::TellPlaces(const Invocation& invocation) const {
+  const bool gpu = FLAGS_device != "cpu" && ThisBuild().cuda && at::hasCUDA();
+  MIXREC_ASSIGN_OR_RETURN(
+      const std::vector<std::string> gpus,
+      collective::GatherTexts(group(), gpu ? VisibleGpus() : "", "the map of ranks"));
+  if (!leads()) return absl::OkStatus();
+  std::map<std::string, std::string> hosts;
+  for (const Member& member : group()->members()) {
+    const std::string& mine = gpus[static_cast<size_t>(member.rank)];
+    std::string& text = hosts[member.host];
+    text += StrCat(text.empty() ? "" : ", ", member.rank);
+    if (!mine.empty()) text += StrCat(" (GPU ", mine, ")");
+  }
+  for (const auto& [host, text] : hosts) {
+    LOG(INFO) << "ranks of " << invocation.verb->name << " on " << host << ": " << text;
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<collective::Group*> Ranks::GroupOn(at::Device device) {

@@ -80,6 +80,7 @@ absl::StatusOr<std::unique_ptr<Ranks>> Ranks::Meet(const Invocation& invocation)
       ranks->world_, collective::MpiWorld::Join(
                          {invocation.verb->name, Fingerprint(invocation), FLAGS_rank_deadline}));
   ranks->TakePartOfHost(invocation);
+  MIXREC_RETURN_IF_ERROR(ranks->TellPlaces(invocation));
   return ranks;
 }
 

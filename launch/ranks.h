@@ -75,6 +75,8 @@ class Ranks {
 
  private:
   void TakePartOfHost(const Invocation& invocation) const;
+  // Says which ranks of the command are where, and with which GPUs.
+  absl::Status TellPlaces(const Invocation& invocation) const;
   bool SpeaksFor(const absl::Status& failure) const;
   [[noreturn]] void Fail(const absl::Status& failure, const Invocation& invocation);
 

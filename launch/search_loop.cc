@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "common/stop_signal.h"
 #include "launch/flag_line.h"
+#include "launch/recent_log.h"
 
 namespace mixrec::launch {
 namespace {
@@ -24,7 +25,7 @@ bool FailsOnlyTheTrial(const absl::Status& status) {
 }
 
 absl::Status RunTrial(bo_driver::Study* study, const bo_driver::Trial& trial,
-                      const Objective& objective, std::ostream& out) {
+                      const Objective& objective, const RecentLog& log, std::ostream& out) {
   out << TrialLine(trial) << std::endl;
   const Clock::time_point start = Clock::now();
   const absl::StatusOr<double> value = objective(trial);
@@ -40,12 +41,13 @@ absl::Status RunTrial(bo_driver::Study* study, const bo_driver::Trial& trial,
   if (!FailsOnlyTheTrial(value.status())) return value.status();
   const std::string reason = StatusText(value.status());
   out << "trial " << trial.number << " failed: " << reason << std::endl;
-  return study->Fail(trial.number, reason);
+  return study->Fail(trial.number, reason, log.Text());
 }
 
 }  // namespace
 
 absl::Status RunTrials(bo_driver::Study* study, const Objective& objective, std::ostream& out) {
+  const RecentLog log;
   while (true) {
     if (StopRequested()) {
       return StoppedError("stopped after ", study->finished(),
@@ -53,7 +55,7 @@ absl::Status RunTrials(bo_driver::Study* study, const Objective& objective, std:
     }
     MIXREC_ASSIGN_OR_RETURN(const std::optional<bo_driver::Trial> trial, study->NextTrial());
     if (!trial) break;
-    MIXREC_RETURN_IF_ERROR(RunTrial(study, *trial, objective, out));
+    MIXREC_RETURN_IF_ERROR(RunTrial(study, *trial, objective, log, out));
     const std::string warning = study->Warning();
     if (!warning.empty()) LOG(WARNING) << warning;
   }

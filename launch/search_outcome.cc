@@ -6,6 +6,7 @@
 #include "bo_driver/report.h"
 #include "bo_driver/study_results.h"
 #include "common/file.h"
+#include "common/log.h"
 #include "launch/study_flags.h"
 #include "worker/checkpoint.h"
 
@@ -57,6 +58,16 @@ absl::Status ConcludeSearch(const Invocation& invocation, const StudyRecord& stu
                                 {"best_value", winner.value},
                                 {"finished", finished},
                                 {"failed", Count(study, TrialState::kFailed)}});
+}
+
+absl::Status EndSearch(const Invocation& invocation, const absl::Status& status,
+                       const StudyRecord& study, RunFolder* run) {
+  if (status.ok()) return ConcludeSearch(invocation, study, run);
+  if (ExitCodeOf(status) == kExitFailure && !study.trials.empty()) {
+    const absl::Status written = bo_driver::WriteReportFiles(study, run->path());
+    if (!written.ok()) LOG(WARNING) << written.message();
+  }
+  return status;
 }
 
 }  // namespace mixrec::launch

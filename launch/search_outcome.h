@@ -12,4 +12,9 @@ namespace mixrec::launch {
 absl::Status ConcludeSearch(const Invocation& invocation, const scheduler::StudyRecord& study,
                             RunFolder* run);
 
+// ConcludeSearch where the search ended well. Where it failed, the report and trials.csv tell why,
+// as far as they can be written. Returns what the search came to.
+absl::Status EndSearch(const Invocation& invocation, const absl::Status& status,
+                       const scheduler::StudyRecord& study, RunFolder* run);
+
 }  // namespace mixrec::launch

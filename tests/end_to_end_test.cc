@@ -200,23 +200,6 @@ TEST_F(EndToEnd, ASearchTrainsSeveralTrialsInOneProcess) {
   }
 }
 
-// Parallel adapters of the lower layer cost more than serial ones, which scoring folds.
-TEST_F(EndToEnd, ASearchTriesNothingBeyondItsLimits) {
-  const std::string command = "search --trials=20 --trial_epochs=1 --bo_fraction=.3" +
-                              Flags("limited") + " --bottleneck=64 --trial_tflop=";
-  const Outcome plan = Mixrec(command + "0 --dry_run");
-  const double serial = std::stod(plan.out.substr(plan.out.find("\nwork: ") + 7));
-  const Outcome none = Mixrec(StrCat(command, serial / 2));
-  EXPECT_EQ(none.code, 2);
-  EXPECT_THAT(none.err, HasSubstr("no trial is within --trial_tflop="));
-  const Outcome search = Mixrec(StrCat(command, serial * 1.005));
-  ASSERT_EQ(search.code, 0) << search.err;
-  EXPECT_THAT(search.out, HasSubstr("every architecture has been tried"));
-  const std::vector<std::string> table = Lines(ReadFile(Run("limited/trials.csv")).value());
-  ASSERT_EQ(table.size(), 1u + 8);
-  for (size_t row = 1; row < table.size(); ++row) EXPECT_THAT(table[row], HasSubstr(",000"));
-}
-
 TEST_F(EndToEnd, ADryRunWritesNothing) {
   const Outcome outcome = Mixrec("train --dry_run" + Flags("dry"));
   ASSERT_EQ(outcome.code, 0) << outcome.err;

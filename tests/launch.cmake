@@ -7,6 +7,7 @@ target_compile_definitions(end_to_end_test PRIVATE MIXREC_PROGRAM="$<TARGET_FILE
 add_dependencies(end_to_end_test mixrec)
 mixrec_test(table_systems_test ROOMS commands TORCH)
 mixrec_test(table_results_test ROOMS commands TORCH)
+mixrec_test(search_limits_test ROOMS ranks_fixture LABELS end-to-end)
 mixrec_test(stop_flags_test ROOMS launch LABELS end-to-end)
 target_compile_definitions(stop_flags_test PRIVATE MIXREC_PROGRAM="$<TARGET_FILE:mixrec>")
 add_dependencies(stop_flags_test mixrec)

@@ -65,6 +65,9 @@ TEST_F(Ranks, AFailureIsSaidOnceAndItsCodeIsThatOfTheJob) {
       RanksWorld::Mpirun("-n 3 "), RanksWorld::Program("evaluate --run=/nowhere --device=cpu")));
   EXPECT_EQ(missing.code, 3) << missing.err;
   EXPECT_EQ(CountOf("mixrec evaluate:", missing.err), 1) << missing.err;
+  const size_t map = missing.err.find("ranks of evaluate on ");
+  EXPECT_LT(map, missing.err.find("mixrec evaluate:")) << missing.err;
+  EXPECT_EQ(missing.err.substr(missing.err.find(": ", map), 10), ": 0, 1, 2\n") << missing.err;
   const Outcome flag =
       Shell(StrCat(RanksWorld::Mpirun("-n 3 "), RanksWorld::Program("evaluate --rum=/nowhere")));
   EXPECT_EQ(flag.code, 2) << flag.err;
@@ -81,6 +84,13 @@ TEST_F(Ranks, ACommandOfOneProcessRefusesSeveral) {
       StrCat(RanksWorld::Mpirun("-n 2 "), RanksWorld::Program("synth --out="), Path("synth")));
   EXPECT_EQ(outcome.code, 2) << outcome.err;
   EXPECT_EQ(CountOf("is one process; mpirun started 2", outcome.err), 1) << outcome.err;
+}
+
+TEST_F(Ranks, TorchrunIsNoLauncher) {
+  const Outcome outcome = Shell("RANK=0 LOCAL_RANK=0 WORLD_SIZE=2 " +
+                                RanksWorld::Program("evaluate --run=/nowhere --device=cpu"));
+  EXPECT_EQ(outcome.code, 2) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("start them by mpirun or srun --mpi=pmix, not by torchrun"));
 }
 
 TEST_F(Ranks, ServersOfTheSameMpirunNeedNoAddress) {

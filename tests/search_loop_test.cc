@@ -7,7 +7,9 @@
 #include <filesystem>
 #include <sstream>
 
+#include "common/log.h"
 #include "common/stop_signal.h"
+#include "scheduler/lease.h"
 
 namespace mixrec::launch {
 namespace {
@@ -69,10 +71,14 @@ TEST_F(SearchLoop, ATrialThatTheStudyGivesUpIsNotFinishedTwice) {
 TEST_F(SearchLoop, AFailedTrialDoesNotEndTheSearch) {
   bo_driver::Study study = OpenStudy("failure", 4);
   const Objective objective = [](const bo_driver::Trial& trial) -> absl::StatusOr<double> {
+    LOG(INFO) << "looking at trial " << trial.number;
     if (trial.number == 1) return FailureError("loss is not a number");
     return 0.5;
   };
   EXPECT_EQ(RunTrials(&study, objective, out_), absl::OkStatus());
+  const scheduler::TrialRecord& failed = study.record().trials.at(1);
+  EXPECT_EQ(failed.Text(scheduler::kReasonAttribute), "loss is not a number");
+  EXPECT_THAT(failed.Text(scheduler::kLogAttribute), HasSubstr("looking at trial 1"));
   EXPECT_EQ(study.finished(), 4);
   EXPECT_EQ(study.failed(), 1);
   EXPECT_THAT(out_.str(), HasSubstr("trial 1 failed: loss is not a number"));
