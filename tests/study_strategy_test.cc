@@ -9,6 +9,7 @@
 #include <cmath>
 #include <set>
 
+#include "bo_driver/report.h"
 #include "bo_driver/study_results.h"
 #include "bo_driver/study_runner.h"
 #include "scheduler/lease.h"
@@ -141,6 +142,11 @@ TEST(StudyStrategy, SearchedNumbersAreInTheJournalAndInTheWork) {
   options.dimensions =
       ParseDimensions("replace_every ordinal 2,3\nbottleneck log 16,64", "space").value();
   const StudyRecord study = RunStudy(folder.path(), options);
+  EXPECT_EQ(TrialsCsv(study).rfind("number,state,value,seconds,source,acquisition,architecture,"
+                                   "replace_every,bottleneck,started,completed,reason\n0,",
+                                   0),
+            0u);
+  EXPECT_NE(TrialsCsv(study).find(",000000000,2,16,"), std::string::npos) << TrialsCsv(study);
   std::set<std::string> seen;
   for (const TrialRecord& trial : study.trials) {
     const double r = trial.Number(kReplaceEvery).value();
