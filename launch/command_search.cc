@@ -8,6 +8,7 @@
 #include "launch/commands.h"
 #include "launch/flags.h"
 #include "launch/flags_ps.h"
+#include "launch/flags_ranks.h"
 #include "launch/flags_search.h"
 #include "launch/flags_status.h"
 #include "launch/flags_table.h"
@@ -78,7 +79,8 @@ absl::StatusOr<GroupProcessesOptions> GroupsOfFlags(const std::string& study) {
   const int64_t threads = FLAGS_threads > 0 ? FLAGS_threads : cores;
   const int64_t share = std::max<int64_t>(1, threads / (FLAGS_groups * FLAGS_group_ranks));
   options.arguments = {StrCat("--threads=", share), StrCat("--slots=", FLAGS_per_gpu),
-                       StrCat("--device=", FLAGS_device), StrCat("--log_level=", FLAGS_log_level)};
+                       StrCat("--device=", FLAGS_device), StrCat("--log_level=", FLAGS_log_level),
+                       StrCat("--rank_deadline=", FLAGS_rank_deadline)};
   return options;
 }
 

@@ -171,7 +171,7 @@ Verb Search() {
       "any moment; the same command goes on. Ends with a table of the best trials, "
       "DIR/best.flags (for `mixrec train --flagfile`) and an HTML page.",
       {SearchGroup(),
-       LeaseGroup({"groups", "group_ranks", "per_gpu", "devices", "http"}),
+       LeaseGroup({"groups", "group_ranks", "rank_deadline", "per_gpu", "devices", "http"}),
        DataGroup(),
        ModelGroup(false),
        LossGroup(),

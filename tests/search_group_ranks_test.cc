@@ -30,14 +30,26 @@ std::string Errors() { return ReadFile(Scratch() + "/errors").value_or(""); }
 Words PlaceOf(const std::string& study, const std::string& group) {
   return {"--study=" + fs::path(study).lexically_normal().string(), "--group=" + group};
 }
+std::string EnvironmentOf(pid_t process) {
+  return ReadFile(StrCat("/proc/", process, "/environ")).value_or("") + '\0';
+}
 // The process of that rank of a group; 0: there is none.
 pid_t RankOf(const std::string& study, const std::string& group, int rank) {
-  const std::string number = StrCat("OMPI_COMM_WORLD_RANK=", rank);
+  const std::string number = StrCat("OMPI_COMM_WORLD_RANK=", rank) + '\0';
   for (const pid_t process : ProcessesWith(PlaceOf(study, group))) {
-    const std::string variables = ReadFile(StrCat("/proc/", process, "/environ")).value_or("");
-    if (variables.find(number + '\0') != std::string::npos) return process;
+    if (EnvironmentOf(process).find(number) != std::string::npos) return process;
   }
   return 0;
+}
+// The GPUs that a group may use, once it is there.
+std::string DevicesOf(const std::string& study, const std::string& group) {
+  pid_t process = 0;
+  for (const Instant until = In(60); process == 0 && std::chrono::steady_clock::now() < until;) {
+    process = RankOf(study, group, 1);
+  }
+  const std::string variables = EnvironmentOf(process), name = "CUDA_VISIBLE_DEVICES=";
+  const size_t at = variables.find(name);
+  return at == std::string::npos ? "none" : variables.c_str() + at + name.size();
 }
 
 // A trial is in the middle of its training.
@@ -85,7 +97,11 @@ class GroupRanks : public SearchGroups {
 
 TEST_F(GroupRanks, TrainTheTrialsOfOneProcess) {
   const std::string study = Scratch() + "/ranks";
-  ExpectSameTrials(Searched(RanksOf(study, {"--groups=2"})), plain());
+  const auto search = Start(RanksOf(study, {"--groups=2", "--devices=4,5,6,7"}), study + ".err");
+  EXPECT_EQ(DevicesOf(study, "g1"), "4,5");
+  EXPECT_EQ(DevicesOf(study, "g2"), "6,7");
+  EXPECT_EQ(search->Wait(In(120)), 0) << ReadFile(study + ".err").value_or("");
+  ExpectSameTrials(Record(study), plain());
   EXPECT_TRUE(ProcessesWith({PlaceOf(study, "")[0]}).empty());
   for (const auto& [name, group] : scheduler::GroupsOf(Record(study))) EXPECT_EQ(group.ranks, 2);
   std::string logs;
@@ -115,19 +131,20 @@ TEST_F(GroupRanks, OfAnyNumberJoinAScheduler) {
 }
 
 // With one group the search has no end unless the group starts again.
-TEST_F(GroupRanks, AKilledRankEndsItsGroupWhichGoesOnWithTheTrial) {
+TEST_F(GroupRanks, AKilledOrStoppedRankEndsItsGroupWhichGoesOnWithTheTrial) {
   const std::string study = Scratch() + "/killed";
-  const auto search = Start(RanksOf(study), study + ".err");
-  for (const int rank : {1, 0}) {
-    ASSERT_TRUE(WaitForTraining(study, kTrials - 1 - rank));
+  const auto search = Start(RanksOf(study, {"--rank_deadline=2"}), study + ".err");
+  int trial = 0;
+  for (const auto& [rank, signal] : {std::pair(1, SIGSTOP), {1, SIGKILL}, {0, SIGKILL}}) {
+    ASSERT_TRUE(WaitForTraining(study, trial++));
     const pid_t process = RankOf(study, "g1", rank);
     ASSERT_NE(process, 0);
-    ASSERT_EQ(::kill(process, SIGKILL), 0);
+    ASSERT_EQ(::kill(process, signal), 0);
   }
   EXPECT_EQ(search->Wait(In(120)), 0) << ReadFile(study + ".err").value_or("");
   ExpectSameTrials(Record(study), plain());
   EXPECT_EQ(Ends(study), kTrials);
-  EXPECT_EQ(Attempts(Record(study)), kTrials + 2);
+  EXPECT_EQ(Attempts(Record(study)), kTrials + 3);
   EXPECT_THAT(ReadFile(study + ".err").value_or(""),
               HasSubstr("group g1: a process of mixrec worker was killed by signal 9 (Killed)"));
 }
