@@ -69,8 +69,9 @@ chmod +x "$folder/deaf"
 code=0
 MIXREC_START_DEADLINE=2 MIXREC_MPIRUN="mpirun --mca plm_rsh_agent $folder/deaf" on_hosts evaluate \
   --run="$folder" > "$folder/deaf.out" 2> "$folder/deaf.err" || code=$?
-[[ $code == 1 ]] && grep -q 'run_hosts.sh: no rank has begun: .*(MIXREC_START_DEADLINE=2 seconds)' "$folder/deaf.err" ||
-  die "hosts that do not answer end the command with code $code"
+[[ $code == 1 ]] || die "hosts that do not answer end the command with code $code"
+grep -q 'run_hosts.sh: no rank has begun: .*(MIXREC_START_DEADLINE=2 seconds)' "$folder/deaf.err" ||
+  die "hosts that do not answer are not named"
 
 train whole || die "training over two hosts ended with code $?"
 on_hosts evaluate --run="$folder/whole" --threads=1 --device=cpu > "$folder/four" 2> "$folder/four.err" ||
