@@ -55,10 +55,18 @@ absl::StatusOr<net::ZmqOptions> TransportOfFlags(bool obeys_stop_signal) {
 
 // --- a shard process ---
 
+// Of a shard that serves the ranks of its own mpirun: a request to stop is for them, and comes to
+// all processes of a Slurm job. Its parent ends it, by SIGUSR2.
+void HeedParentAlone() {
+  TakeStopSignal(SIGUSR2);
+  for (const int signal : {SIGINT, SIGTERM, SIGUSR1}) ::signal(signal, SIG_IGN);
+}
+
 absl::Status ServeShard() {
   ::prctl(PR_SET_NAME, "mixrec-shard");  // for top and ps
+  if (FLAGS_stop_signal == "USR2") HeedParentAlone();
   if (FLAGS_parent != 0) {
-    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    ::prctl(PR_SET_PDEATHSIG, FLAGS_stop_signal == "USR2" ? SIGUSR2 : SIGTERM);
     if (::getppid() != FLAGS_parent) return absl::OkStatus();  // it has died already
   }
   MIXREC_ASSIGN_OR_RETURN(const Compute compute, SetUpCompute());
@@ -106,6 +114,10 @@ ShardProcessOptions ProcessOptions(const std::string& authority, const std::stri
   options.count = count;
   options.first_gpu = ranks.processes_before();
   options.arguments = ShardArguments(authority, listen, std::max(1, count), outlive);
+  if (!ranks.obeys_stop_signal()) {
+    options.stop_signal = SIGUSR2;
+    options.arguments.emplace_back("--stop_signal=USR2");
+  }
   if (compute.device.is_cuda()) options.gpus = static_cast<int>(at::getNumGPUs());
   return options;
 }

@@ -29,4 +29,4 @@ DEFINE_string(max_walltime, "",
               "times: 90 (minutes), 1:30:00 or 2-12:00 (days); empty: never");
 DEFINE_string(stop_signal, "USR1",
               "Signal that asks to save and to exit with code 75, besides INT and TERM: USR1, USR2 "
-              "or HUP");
+              "or HUP; internal of shard processes: USR2 alone");

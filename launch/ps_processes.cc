@@ -148,7 +148,7 @@ absl::StatusOr<pid_t> ShardProcesses::Spawn(uint64_t incarnation, size_t index) 
 void ShardProcesses::End() {
   for (const Place& place : places_) {
     if (place.process.pid == 0 || !(place.is_child || Lives(place.process))) continue;
-    ::kill(place.process.pid, SIGTERM);
+    ::kill(place.process.pid, options_.stop_signal);
     ::kill(place.process.pid, SIGCONT);  // a stopped one would not hear it
   }
   const auto until = std::chrono::steady_clock::now() + kGrace;

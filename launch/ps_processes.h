@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <csignal>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -20,6 +21,7 @@ struct ShardProcessOptions {
   std::vector<std::string> arguments;  // of the program, without its name
   int gpus = 0;                        // the processes share them in turn,
   int first_gpu = 0;                   // beginning here
+  int stop_signal = SIGTERM;           // at which one ends
   // Told of every process that was started, to find it again after a restart of this one.
   std::function<absl::Status(const ShardProcess&)> journal;
 };

@@ -399,7 +399,7 @@ Verb Ps() {
            {"Failures", {"heartbeat_seconds", "dead_seconds", "orphan_seconds"}},
            RanksGroup({"network"}),
            {"Machine", {"device", "threads", "log_level"}},
-           {"Internal", {"authority", "incarnation", "parent", "gpu"}}},
+           {"Internal", {"authority", "incarnation", "parent", "gpu", "stop_signal"}}},
           {{"device", "cpu"}}};
 }
 

@@ -46,6 +46,11 @@ class RanksKilled : public ::testing::Test {
     std::sort(ranks.begin(), ranks.end());
     return ranks;
   }
+  // Of the first server, which is the first rank of the job.
+  static std::vector<pid_t> ShardsOf(const Process& job) {
+    const std::vector<pid_t> leaders = ChildrenOf(job.pid());
+    return leaders.empty() ? leaders : ChildrenOf(leaders[0]);
+  }
   static bool WaitUntilGone(const std::string& run, double seconds) {
     for (const Instant until = In(seconds); !RanksOf(run).empty();) {
       if (std::chrono::steady_clock::now() > until) return false;
@@ -155,16 +160,24 @@ TEST_F(RanksKilled, WithServers) {
     const std::string run = Run("shard"), command = Ranks(TrainingOf(run), servers);
     const auto job = Start(command, run);
     ASSERT_TRUE(WaitForStep(run, 5));
-    const std::vector<pid_t> leaders =
-        ChildrenOf(job->pid());  // the first rank is the first server
-    ASSERT_FALSE(leaders.empty());
-    const std::vector<pid_t> shards = ChildrenOf(leaders[0]);
+    const std::vector<pid_t> shards = ShardsOf(*job);
     ASSERT_EQ(shards.size(), 1u);
     ::kill(shards[0], SIGKILL);
     EXPECT_NE(job->Wait(In(60)).value_or(0), 0);
     EXPECT_TRUE(WaitUntilGone(run, 5));
     EXPECT_THAT(Errors(run), HasSubstr("mixrec train: "));
     ExpectGoesOn(command, run, whole);
+  }
+  {
+    SCOPED_TRACE("a request to stop reaches a shard alone, which serves on");
+    const std::string run = Run("told");
+    const auto job = Start(Ranks(TrainingOf(run), servers), run);
+    ASSERT_TRUE(WaitForStep(run, 5));
+    const std::vector<pid_t> shards = ShardsOf(*job);
+    ASSERT_EQ(shards.size(), 1u);
+    for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) ::kill(shards[0], signal);
+    EXPECT_EQ(job->Wait(In(60)).value_or(-1), 0) << Errors(run);
+    EXPECT_EQ(Differences(run, whole), "");
   }
   {
     SCOPED_TRACE("a shard outside, with a backup, is killed");
