@@ -180,6 +180,8 @@ MpiWorld::~MpiWorld() {
 Group* MpiWorld::group() { return group_.get(); }
 const std::vector<int>& MpiWorld::group_world_ranks() const { return group_->world_ranks(); }
 Group* MpiWorld::world() { return world_.get(); }
+bool MpiWorld::IsAlive(int rank) const { return engine_->IsAlive(rank); }
+
 absl::Status MpiWorld::SayGoodbye() {
   if (goodbye_) return *goodbye_;
   HostGroup everybody(engine_.get(), world_->members(), world_->world_ranks(), world_->rank(),

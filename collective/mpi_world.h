@@ -54,6 +54,8 @@ class MpiWorld {
   // Returns when every process of the world has called it: nobody needs anybody any more. The
   // patience is the world's. Said once; later calls return what the first one did.
   absl::Status SayGoodbye();
+  // False when a process of this host has ended; of other hosts nobody knows. By its world rank.
+  bool IsAlive(int rank) const;
   // A function that returns when all other processes of this host have ended, or after so many
   // seconds. It may outlive the world.
   std::function<void(double)> waits_for_others() const { return waits_for_others_; }

@@ -26,10 +26,13 @@ using collective::Member;
 constexpr char kServers[] = "ps";
 // Of what all ranks do alike before the first step, and of its end.
 constexpr double kLoadingSeconds = 1800;
-// The leader's failure is said, and its code counts, before the others end.
-constexpr double kLastWordsSeconds = 2;
+// One rank says why all end, and its code counts, before the others end: mpirun may then kill all.
+// It may still wait for an answer of a server when the others know already.
+constexpr auto kLastWords = std::chrono::seconds(15);
+constexpr auto kLook = std::chrono::milliseconds(5);
 constexpr double kLastEndSeconds = 10;
 constexpr auto kNewsTravels = std::chrono::milliseconds(500);
+constexpr auto kNewsTravelFar = std::chrono::seconds(2);
 
 std::string Fingerprint(const Invocation& invocation) {
   std::string text = StrCat(VersionLine(), "\n", invocation.verb->name);
@@ -136,29 +139,42 @@ absl::Status Ranks::TakeServers(const Invocation& invocation) {
   return absl::OkStatus();
 }
 
-bool Ranks::SpeaksFor(const absl::Status& failure) const {
+std::vector<int> Ranks::SpeakersOf(const absl::Status& failure) const {
   const std::string text = StatusText(failure);
   const std::vector<Member>& members = world_->world()->members();
-  int numbers[2] = {0, 0};  // ranks among the servers and among the others
-  int speaker[2] = {-1, -1};
+  int numbers[2] = {0, 0};       // ranks among the others and among the servers
+  std::vector<int> speakers[2];  // of both
   for (size_t rank = 0; rank < members.size(); ++rank) {
-    const bool serves = world_->roles()[rank] == kServers;
+    const int serves = world_->roles()[rank] == kServers ? 1 : 0;
     Member as_named = members[rank];
-    as_named.rank = numbers[serves ? 1 : 0]++;
-    if (speaker[serves ? 1 : 0] < 0 && !IsMissing(members[rank], text) &&
-        !IsMissing(as_named, text)) {
-      speaker[serves ? 1 : 0] = static_cast<int>(rank);
-    }
+    as_named.rank = numbers[serves]++;
+    if (IsMissing(members[rank], text) || IsMissing(as_named, text)) continue;
+    speakers[serves].push_back(static_cast<int>(rank));
   }
-  return world_->world()->rank() == (speaker[0] >= 0 ? speaker[0] : speaker[1]);
+  speakers[0].insert(speakers[0].end(), speakers[1].begin(), speakers[1].end());
+  return speakers[0];
+}
+
+bool Ranks::MustSpeak(const std::vector<int>& speakers) const {
+  const int rank = world_->world()->rank();
+  if (speakers.empty() || speakers[0] == rank) return !speakers.empty();
+  const std::vector<Member>& members = world_->world()->members();
+  if (members[static_cast<size_t>(speakers[0])].host != world_->world()->self().host) {
+    std::this_thread::sleep_for(kNewsTravelFar);
+    return false;
+  }
+  const auto until = std::chrono::steady_clock::now() + kLastWords;
+  while (world_->IsAlive(speakers[0])) {
+    if (std::chrono::steady_clock::now() > until) return speakers.size() > 1 && speakers[1] == rank;
+    std::this_thread::sleep_for(kLook);
+  }
+  return false;
 }
 
 void Ranks::Fail(const absl::Status& failure, const Invocation& invocation) {
-  if (SpeaksFor(failure)) {
+  if (MustSpeak(SpeakersOf(failure))) {
     const std::string text = WithHosts(StatusText(failure), group()->members());
     Say(absl::Status(failure.code(), text), invocation);
-  } else {
-    world_->waits_for_others()(kLastWordsSeconds);
   }
   invocation.out->flush();
   world_.reset();  // the others are told
@@ -170,7 +186,7 @@ absl::Status Ranks::End(const absl::Status& status, const Invocation& invocation
   if (!alike && world_->failure().ok()) world_->world()->Abort(status);
   const absl::Status failure = alike ? world_->SayGoodbye() : world_->failure();
   if (!failure.ok()) Fail(alike || status.ok() ? failure : status, invocation);
-  const bool speaks = SpeaksFor(absl::OkStatus());
+  const bool speaks = SpeakersOf(absl::OkStatus()).front() == world_->world()->rank();
   const bool waits = spans_hosts();
   const auto wait_for_others = world_->waits_for_others();
   device_group_.reset();

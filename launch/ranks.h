@@ -77,7 +77,11 @@ class Ranks {
   void TakePartOfHost(const Invocation& invocation) const;
   // Says which ranks of the command are where, and with which GPUs.
   absl::Status TellPlaces(const Invocation& invocation) const;
-  bool SpeaksFor(const absl::Status& failure) const;
+  // By their ranks in the world: who says a failure, and who does if those before cannot. Not whom
+  // it says to be missing; servers last.
+  std::vector<int> SpeakersOf(const absl::Status& failure) const;
+  // Whether this rank has to. Returns when the first speaker has ended, or did not for too long.
+  bool MustSpeak(const std::vector<int>& speakers) const;
   [[noreturn]] void Fail(const absl::Status& failure, const Invocation& invocation);
 
   std::unique_ptr<collective::MpiWorld> world_;

@@ -7,30 +7,13 @@
 //   lock            held by the process that writes here
 #pragma once
 
-#include <map>
 #include <string>
-#include <vector>
 
 #include "common/status.h"
+#include "launch/run_request.h"
 #include "nlohmann/json.hpp"
 
 namespace mixrec::launch {
-
-// A file or folder that a run depends on, and what was in it.
-struct Input {
-  std::string path;
-  std::string hash;
-};
-
-struct RunRequest {
-  std::string folder;
-  std::string verb;
-  std::vector<std::string> arguments;
-  std::map<std::string, std::string> flags;  // all flags of the verb
-  std::map<std::string, Input> inputs;       // "data", "backbone", "tokenizer"
-  std::string resume = "auto";               // auto, none, or the path of a checkpoint
-  std::string resume_allow;                  // flags that may differ, separated by commas
-};
 
 enum class RunState { kRunning, kFinished, kStopped, kFailed };
 
@@ -79,12 +62,5 @@ std::string UniqueName(const std::string& folder);
 
 // What run.json of a folder says. DataError when there is none or it cannot be read.
 absl::StatusOr<nlohmann::json> ReadRunRecord(const std::string& folder);
-
-// Flags that say where or how a command runs and not what it computes: they may change between
-// stop and resume. (Paths of inputs count by content.)
-bool IsPartOfConfig(const std::string& verb, const std::string& flag);
-
-// Hash of the flags that decide the result, and of the inputs' contents.
-std::string ConfigHash(const RunRequest& request);
 
 }  // namespace mixrec::launch

@@ -10,7 +10,8 @@ mixrec_test(early_stop_test ROOMS bo_driver)
 mixrec_test(group_host_test ROOMS group_host)
 mixrec_test(scheduler_drain_test ROOMS scheduler_actors)
 mixrec_test(scheduler_simulation_test ROOMS scheduler_actors
-  SOURCES simulation/search_world.cc simulation/search_group.cc LABELS simulation)
+  SOURCES simulation/search_world.cc simulation/search_group.cc simulation/search_check.cc
+          simulation/search_options.cc LABELS simulation)
 mixrec_test(search_groups_test ROOMS scheduler ps_processes LABELS kill)
 mixrec_test(search_group_ranks_test ROOMS scheduler ranks_fixture LABELS kill)
 mixrec_test(search_shards_test ROOMS scheduler ps ranks_fixture TORCH LABELS kill)

@@ -1,6 +1,5 @@
 #include "tests/simulation/ps_world.h"
 
-#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -12,8 +11,8 @@
 #include "common/random.h"
 #include "net/simulation.h"
 #include "ps/authority.h"
-#include "ps/codec.h"
 #include "ps/shard.h"
+#include "tests/simulation/ps_message_text.h"
 #include "tests/simulation/ps_worker.h"
 #include "tests/test_folder.h"
 
@@ -26,52 +25,6 @@ using net::Time;
 
 constexpr char kAuthority[] = "tcp://authority:1";
 constexpr int kMostRestarts = 100;  // then the job will never end
-
-// A line about a message, for traces.
-std::string DescribeMessage(const net::Message& message) {
-  constexpr const char* kNames[] = {"OpenSession",
-                                    "RenewLease",
-                                    "CreateTable",
-                                    "Pull",
-                                    "Push",
-                                    "SoftmaxForward",
-                                    "SoftmaxBackward",
-                                    "TopK",
-                                    "Rank",
-                                    "Save",
-                                    "Restore",
-                                    "DropNamespace",
-                                    "Stats",
-                                    "GetMap",
-                                    "Replicate",
-                                    "Replicated",
-                                    "StateImage",
-                                    "StateImageReceived",
-                                    "Heartbeat",
-                                    "Done",
-                                    "Rows",
-                                    "SoftmaxPartial",
-                                    "TopKLists",
-                                    "RankPartial",
-                                    "Saved",
-                                    "StatsReport",
-                                    "Map"};
-  const absl::StatusOr<Wire> wire = Decode(message);
-  if (!wire.ok()) return "malformed";
-  const Envelope& envelope = wire->envelope;
-  std::string text =
-      StrCat(kNames[wire->body.index()], " request ", envelope.request, " slot ", envelope.slot,
-             " epoch ", envelope.epoch, " code ", static_cast<int>(envelope.code));
-  if (const auto* update = std::get_if<Replicate>(&wire->body)) {
-    text += StrCat(" #", update->sequence, " (",
-                   DescribeMessage({update->original, update->frames}), ")");
-  }
-  if (const auto* done = std::get_if<Replicated>(&wire->body)) text += StrCat(" #", done->up_to);
-  if (const auto* push = std::get_if<Push>(&wire->body)) {
-    text += StrCat(" ", push->key.table, " step ", push->step, " part ", push->part);
-  }
-  return text;
-}
 
 // Everything that is going on in one run.
 class World {
@@ -123,7 +76,7 @@ class World {
   static net::SimulationOptions NetworkOptions(const WorldOptions& options) {
     net::SimulationOptions network;
     network.trace = options.trace;
-    network.describe = DescribeMessage;
+    network.describe = DescribePsMessage;
     if (options.calm) return network;
     network.drop = options.drop;
     network.duplicate = options.duplicate;
@@ -155,8 +108,6 @@ class World {
     }
     return done();
   }
-
-  // --- who lives ------------------------------------------------------------------------------
 
   void StartAuthority() {
     AuthorityOptions authority;
@@ -242,29 +193,10 @@ class World {
     }
     ++restarts_;
     last_failure_ = job_.failure;
-    job_.failed = false;
-    ++job_.attempt;
-    if (options_.mutation == Mutation::kTornSnapshot) TakeTornSnapshot();
-    std::fill(job_.started.begin(), job_.started.end(), job_.first_step);
-    std::fill(job_.acknowledged.begin(), job_.acknowledged.end(), job_.first_step);
-    std::fill(job_.barrier.begin(), job_.barrier.end(), 0);
-    job_.ranks_done = 0;
+    if (options_.mutation == Mutation::kTornSnapshot) job_.TakeTornSnapshot();
+    job_.StartAgain();
     StartJob();
   }
-
-  // The mistake of a job that takes the newest folder for a snapshot, whole or not.
-  void TakeTornSnapshot() {
-    std::error_code error;
-    for (const auto& entry : std::filesystem::directory_iterator(job_.folder, error)) {
-      const std::string name = entry.path().filename().string();
-      const int64_t step = std::stoll(name.substr(name.find('-') + 1));
-      if (step <= job_.first_step) continue;
-      job_.first_step = step;
-      job_.snapshot = entry.path().string();
-    }
-  }
-
-  // --- faults ---------------------------------------------------------------------------------
 
   void PlanFaults(int processes) {
     Time at = 0;
@@ -356,42 +288,6 @@ class World {
 };
 
 }  // namespace
-
-WorldOptions DrawWorld(uint64_t seed, Mutation mutation) {
-  RandomStream random(HashKey(seed, "options"));
-  WorldOptions options;
-  options.seed = seed;
-  options.mutation = mutation;
-  options.gentle = random.Below(2) == 0;
-  options.shards = 1 + static_cast<int>(random.Below(3));
-  options.replicas = options.gentle || random.Below(3) > 0 ? 1 : 0;
-  options.workers = 1 + static_cast<int>(random.Below(3));
-  options.consistency = static_cast<Consistency>(random.Below(3));
-  if (options.consistency == Consistency::kSsp)
-    options.staleness = static_cast<int>(random.Below(3));
-  options.steps = 4 + static_cast<int64_t>(random.Below(12));
-  options.rows = 2 + static_cast<int64_t>(random.Below(12));
-  constexpr double kThink[] = {0, 0.1, 1.5};
-  options.think_seconds = kThink[random.Below(3)];
-  options.drop = random.Below(2) == 0 ? 0 : random.Uniform() * 0.1;
-  options.duplicate = random.Below(2) == 0 ? 0 : random.Uniform() * 0.1;
-  options.straggle = random.Below(2) == 0 ? 0 : random.Uniform() * 0.02;
-  options.faults = 1 + static_cast<int>(random.Below(options.gentle ? 3 : 6));
-  if (random.Below(4) == 0) {
-    options.save_every = 1 + static_cast<int64_t>(random.Below(4));
-    if (!options.gentle) options.tear = 0.1;
-  }
-  return options;
-}
-
-std::string Describe(const WorldOptions& options) {
-  constexpr const char* kModes[] = {"bsp", "ssp", "asp"};
-  return StrCat("seed ", options.seed, options.gentle ? " (gentle)" : "", ": ", options.shards,
-                " shards, ", options.replicas, " replicas, ", options.workers, " workers, ",
-                kModes[static_cast<int>(options.consistency)], " ", options.staleness, ", ",
-                options.steps, " steps, ", options.faults, " faults, think ", options.think_seconds,
-                " s, save every ", options.save_every);
-}
 
 WorldResult RunWorld(const WorldOptions& options) { return World(options).Run(); }
 

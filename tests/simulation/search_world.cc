@@ -1,17 +1,15 @@
 #include "tests/simulation/search_world.h"
 
-#include <algorithm>
 #include <map>
 #include <memory>
-#include <optional>
 #include <set>
 #include <utility>
 
 #include "common/log.h"
 #include "common/random.h"
 #include "net/simulation.h"
-#include "scheduler/codec.h"
-#include "scheduler/scheduler.h"
+#include "tests/simulation/observed_scheduler.h"
+#include "tests/simulation/search_check.h"
 #include "tests/simulation/search_disk.h"
 #include "tests/simulation/search_group.h"
 
@@ -23,115 +21,6 @@ using net::Time;
 
 constexpr char kScheduler[] = "tcp://scheduler:1";
 constexpr Time kLease = 6 * kSecond, kHeartbeat = kSecond;
-
-std::string DescribeMessage(const net::Message& message) {
-  const absl::StatusOr<Body> body = Decode(message);
-  if (!body.ok()) return "malformed";
-  std::string text;
-  if (const auto* report = std::get_if<GroupReport>(&*body)) {
-    text = StrCat("report #", report->sequence, report->ready ? "" : " (not ready)",
-                  report->group.state == GroupState::kLeft ? " leaves" : "");
-    for (const HeldTrial& held : report->trials) {
-      text += StrCat(" ", held.id.trial, "/", held.id.attempt, ":",
-                     static_cast<int>(held.outcome.kind));
-    }
-  } else {
-    const auto& assignment = std::get<Assignment>(*body);
-    text = StrCat("assignment #", assignment.number, " to report ", assignment.heard);
-    for (const auto& trial : assignment.trials)
-      text += StrCat(" ", trial.id.trial, "/", trial.id.attempt);
-    for (const auto& id : assignment.settled)
-      text += StrCat(" settled ", id.trial, "/", id.attempt);
-  }
-  return text;
-}
-
-// Proposes numbered trials, and notices who is told what.
-class CountingStrategy : public Strategy {
- public:
-  explicit CountingStrategy(Shared* shared) : shared_(shared) {}
-
-  bool HasMore(const StudyRecord& study) const override {
-    int used = 0;
-    for (const TrialRecord& trial : study.trials) used += trial.state != TrialState::kFailed;
-    const int trials = shared_->options.trials;
-    return used < trials && static_cast<int>(study.trials.size()) < 3 * trials;
-  }
-  absl::StatusOr<Proposal> Propose(const StudyRecord& study) override {
-    if (!HasMore(study)) shared_->Violate("asked for a trial too many");
-    return Proposal{{{"bit", {"serial", "parallel"}, 1}}, {{"architecture", "1"}}};
-  }
-  void Told(const TrialRecord& trial) override {
-    if (shared_->ends.count(trial.number) > 0) {
-      shared_->Violate(StrCat("trial ", trial.number, " ends a second time"));
-    }
-    shared_->ends[trial.number] = TrialStateName(trial.state);
-    if (trial.value) shared_->results[trial.number] = *trial.value;
-  }
-  std::optional<EarlyStop> StopsEarly(const StudyRecord&, const TrialRecord& trial) override {
-    const int epoch = trial.intermediate_values.rbegin()->first;
-    const SearchWorldOptions& options = shared_->options;
-    RandomStream random(HashKey(options.seed, "hopeless", static_cast<uint64_t>(trial.number),
-                                static_cast<uint64_t>(epoch)));
-    if (epoch >= options.epochs || random.Uniform() >= options.early_stop) return std::nullopt;
-    return EarlyStop{"drawn", -1.0 * trial.number};
-  }
-  std::string Work(const TrialRecord& trial) override { return StrCat("work ", trial.number); }
-
- private:
-  Shared* shared_;
-};
-
-// The scheduler, and what it leaves behind when it ends.
-class ObservedScheduler : public net::Actor {
- public:
-  struct End {
-    bool ended = false;
-    absl::Status result;
-  };
-  ObservedScheduler(const SchedulerOptions& options, Journal journal, Shared* shared, End* end)
-      : journal_(std::move(journal)),
-        strategy_(shared),
-        scheduler_(options, &journal_, &strategy_),
-        shared_(shared),
-        end_(end) {
-    journal_.set_mutation(options.mutation);
-  }
-
-  void Start(net::Outbox* out) override {
-    scheduler_.Start(out);
-    Look(out);
-  }
-  void Receive(const net::Peer& from, const net::Message& message, net::Outbox* out) override {
-    scheduler_.Receive(from, message, out);
-    Look(out);
-  }
-  void Tick(net::Outbox* out) override {
-    scheduler_.Tick(out);
-    Look(out);
-  }
-  void Drain(net::Outbox* out) {
-    scheduler_.Drain(out->now() + 2 * kSecond, out);
-    Look(out);
-  }
-
- private:
-  void Look(net::Outbox* out) {
-    for (const auto& [group, count] : scheduler_.LeaseCounts()) {
-      if (count > shared_->options.slots) {
-        shared_->Violate(StrCat("group ", group, " has ", count, " leases"));
-      }
-    }
-    if (!out->stopped()) return;
-    *end_ = {true, scheduler_.result()};
-  }
-
-  Journal journal_;
-  CountingStrategy strategy_;
-  Scheduler scheduler_;
-  Shared* shared_;
-  End* end_;
-};
 
 class SearchWorld {
  public:
@@ -174,7 +63,7 @@ class SearchWorld {
     network.straggle = options.straggle;
     network.straggle_delay = 9 * kSecond;
     network.trace = options.trace;
-    network.describe = DescribeMessage;
+    network.describe = DescribeSearchMessage;
     return network;
   }
 
@@ -215,8 +104,6 @@ class SearchWorld {
       }
     }
   }
-
-  // --- who lives ---------------------------------------------------------------------------------
 
   void StartScheduler() {
     auto journal = Journal::OpenOn(std::make_unique<SimulatedStorage>(&disk_), "journal",
@@ -279,8 +166,6 @@ class SearchWorld {
       if (!network_.Alive(Name(g)) && gone_.count(g) == 0) StartGroup(g);
     }
   }
-
-  // --- faults ------------------------------------------------------------------------------------
 
   void PlanFaults() {
     const double work = options_.trials * options_.epochs * options_.epoch_seconds /
@@ -354,8 +239,6 @@ class SearchWorld {
     });
   }
 
-  // --- the end -----------------------------------------------------------------------------------
-
   SearchWorldResult Result() {
     CheckEnd();
     SearchWorldResult result;
@@ -381,40 +264,7 @@ class SearchWorld {
     for (int g = 0; g < options_.groups; ++g) {
       if (network_.Alive(Name(g))) shared_.Violate(StrCat(Name(g), " does not end"));
     }
-    const auto study = ReplayJournal(disk_.durable, "journal");
-    if (!study.ok()) return shared_.Violate(std::string(study.status().message()));
-    CheckTrials(*study);
-    CheckRecords();
-  }
-
-  void CheckTrials(const StudyRecord& study) {
-    int used = 0;
-    for (const TrialRecord& trial : study.trials) {
-      attempts_ += LeaseOf(trial).attempt;
-      used += trial.state != TrialState::kFailed;
-      if (!trial.finished()) shared_.Violate(StrCat("trial ", trial.number, " has not ended"));
-      const auto told = shared_.results.find(trial.number);
-      if (trial.value && (told == shared_.results.end() || told->second != *trial.value)) {
-        shared_.Violate(StrCat("trial ", trial.number, " has another result than the first"));
-      }
-    }
-    if (used != options_.trials && static_cast<int>(study.trials.size()) < 3 * options_.trials) {
-      shared_.Violate(StrCat(used, " trials instead of ", options_.trials));
-    }
-  }
-
-  // Lines of the journal that end a trial, counted as text.
-  void CheckRecords() {
-    std::map<int, int> ends;
-    size_t begin = 0;
-    for (size_t end; (end = disk_.durable.find('\n', begin)) != std::string::npos;
-         begin = end + 1) {
-      const auto record = nlohmann::json::parse(disk_.durable.substr(begin, end - begin));
-      if (record.value("op_code", -1) == 6) ++ends[record.at("trial_id").get<int>()];
-    }
-    for (const auto& [trial, count] : ends) {
-      if (count != 1) shared_.Violate(StrCat("trial ", trial, " has ", count, " results"));
-    }
+    attempts_ = CheckJournal(disk_.durable, &shared_);
   }
 
   Time Uniform(Time from, Time to) {
@@ -441,43 +291,6 @@ class SearchWorld {
 };
 
 }  // namespace
-
-SearchWorldOptions DrawSearchWorld(uint64_t seed, Mutation mutation) {
-  RandomStream random(HashKey(seed, "search options"));
-  const auto up_to = [&](int low, int high) {
-    return low + static_cast<int>(random.Below(static_cast<uint64_t>(high - low + 1)));
-  };
-  const auto sometimes = [&](double most) {
-    return random.Below(2) == 0 ? 0 : random.Uniform() * most;
-  };
-  SearchWorldOptions options;
-  options.seed = seed;
-  options.mutation = mutation;
-  options.groups = up_to(1, 4);
-  options.slots = up_to(1, 2);
-  options.trials = up_to(2, 9);
-  options.epochs = up_to(1, 4);
-  constexpr double kEpochs[] = {0.3, 1.5, 4, 9};
-  options.epoch_seconds = kEpochs[random.Below(4)];
-  options.drop = sometimes(0.2);
-  options.duplicate = sometimes(0.2);
-  options.straggle = sometimes(0.1);
-  options.tear = sometimes(0.03);
-  options.bad = sometimes(0.1);
-  options.unlucky = sometimes(0.1);
-  options.early_stop = sometimes(0.2);
-  options.retries = up_to(0, 4);
-  options.faults = up_to(1, 8);
-  return options;
-}
-
-std::string Describe(const SearchWorldOptions& options) {
-  return StrCat("seed ", options.seed, ": ", options.groups, " groups of ", options.slots,
-                " slots, ", options.trials, " trials of ", options.epochs, " epochs of ",
-                options.epoch_seconds, " s, ", options.faults, " faults, ", options.retries,
-                " retries, drop ", options.drop, ", duplicate ", options.duplicate, ", straggle ",
-                options.straggle, ", tear ", options.tear);
-}
 
 SearchWorldResult RunSearchWorld(const SearchWorldOptions& options) {
   return SearchWorld(options).Run();
