@@ -21,7 +21,7 @@ constexpr double kSmallestVariance = 1e-12;
 const double kLogTwoPi = std::log(2 * M_PI);
 
 // Multiply-adds of a fit, about. A fit that is cut short goes on at the next result.
-constexpr double kFitWork = 1e8;
+constexpr double kFitWork = 5e7;
 constexpr int kFewestIterations = 4;
 
 int AffordableIterations(Index n, int wanted) {

@@ -108,18 +108,18 @@ run_ranks() {
 # Whether mpirun PID has ranks on this host.
 has_ranks_here() { pgrep -P "$1" -f "^$program" > /dev/null; }
 
-# await_mpirun FOLDER MPIRUN WORD...: starts mpirun and hands a request to stop on to it as SIGUSR1 (MIXREC_STOP_SIGNAL),
-# which it passes to its ranks. Returns the command's exit code (end_of_mpirun).
+# await_mpirun FOLDER MPIRUN WORD...: starts mpirun and hands a request to stop on to it as SIGUSR1
+# (MIXREC_STOP_SIGNAL), which it passes to its ranks. Returns the command's exit code (end_of_mpirun).
 #
 # mpirun itself waits too long three times. When a host's daemon cannot call back it waits for ever, so
 # a rank that begins says so in FOLDER, which all hosts see. It would take a rank's code other than 0
 # for a reason to kill the others, and to wait odls_base_sigkill_timeout for it, though they have ended.
 # And told not to care for codes, it waits for ever when a rank was killed.
 await_mpirun() {
-  local folder child='' code=0 file stopping=0 signal=${MIXREC_STOP_SIGNAL:-USR1} begin=$SECONDS ended=-1
+  local folder child='' code=0 file stopping=0 begin=$SECONDS seen=0 ended=-1 patience
+  local signal=${MIXREC_STOP_SIGNAL:-USR1}
   mkdir -p "$1"
   folder=$(realpath "$1")
-  local seen=0 patience
   shift
   file=$(mktemp -u "$folder/.exit.XXXXXX")
   export MIXREC_EXIT_FILE=$file
@@ -155,7 +155,8 @@ await_mpirun() {
 # end_of_mpirun CODE FILE STOPPING: prints the exit code of a command whose mpirun ended with CODE: the
 # one that its first rank wrote into FILE, or, where that could not, another rank beside it.
 end_of_mpirun() {
-  local code=$1 file=$2 stopping=$3 told
+  local code=$1 file=$2 stopping=$3 told unheard
+  unheard=$((128 + $(kill -l "${MIXREC_STOP_SIGNAL:-USR1}")))
   for told in "$file" "$file.other"; do
     if [[ -s $told ]]; then
       cat "$told"
@@ -163,7 +164,7 @@ end_of_mpirun() {
     fi
   done
   # Told to stop before it could listen: nothing is lost.
-  if ((stopping)) && [[ ! -e $file.begun || $code == 0 || $code == $((128 + 10)) ]]; then
+  if ((stopping)) && [[ ! -e $file.begun || $code == 0 || $code == "$unheard" ]]; then
     echo 75
     return
   fi
