@@ -4,10 +4,12 @@
 # search ends with every trial finished once, though the link stays cut.
 # search_test.sh PROGRAM. Code 77: namespaces are not permitted here.
 set -euo pipefail
-program=$1
+mixrec=$1
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # shellcheck source=tests/hosts/namespaces.sh
 source "$root/tests/hosts/namespaces.sh"
+# shellcheck source=tests/study_questions.sh
+source "$root/tests/study_questions.sh"
 folder=$(mktemp -d "${TEST_TMPDIR:-${TMPDIR:-/tmp}}/search_test.XXXXXX")
 
 cleanup() {
@@ -25,27 +27,11 @@ die() {
 make_hosts search_test
 write_agent "$folder/agent"
 write_entrance "$folder/enter"
-export MIXREC_PROGRAM=$program MIXREC_NETWORK=10.231.$net.0/24
+export MIXREC_PROGRAM=$mixrec MIXREC_NETWORK=10.231.$net.0/24
 export MIXREC_GROUP_DEADLINE=3 MIXREC_HOSTS=${hosts[0]},${hosts[1]} MIXREC_GROUP_FLAGS='--threads=1 --log_level=warning'
 export MIXREC_MPIRUN="mpirun --mca plm_rsh_agent $folder/agent"
 
 study=$folder/study trials=4 epochs=3
-# ask EXPRESSION: of what `mixrec status` says about the study, `s`.
-ask() {
-  "$program" status --study="$study" --json 2> /dev/null |
-    python3 -c 'import json, sys
-s = json.load(sys.stdin)
-print(eval(sys.argv[1]))' "$1" 2> /dev/null
-}
-# within SECONDS COMMAND...: waits until it succeeds.
-within() {
-  local end=$((SECONDS + $1))
-  shift
-  until "$@"; do
-    ((SECONDS < end)) || return 1
-    sleep 0.2
-  done
-}
 # The trial that the second host has begun and not ended.
 in_the_middle() {
   held=$(ask "[t['number'] for t in s['trials'] if t.get('group') == 'g2' and t['state'] == 'running' and t['scores']][0]")
@@ -54,8 +40,8 @@ in_the_middle() {
 has_ended() { ! kill -0 "$1" 2> /dev/null; }
 second_is_empty() { [[ -z $(ip netns pids "${hosts[1]}") ]]; }
 
-"$program" synth --user_count=300 --item_count=120 --out="$folder/data" > /dev/null
-"$program" pretrain --data="$folder/data" --out="$folder/backbone" --tokenizer=train:400 --hidden=32 \
+"$mixrec" synth --user_count=300 --item_count=120 --out="$folder/data" > /dev/null
+"$mixrec" pretrain --data="$folder/data" --out="$folder/backbone" --tokenizer=train:400 --hidden=32 \
   --layers=2 --epochs=0 --threads=1 > /dev/null 2>&1
 
 "$folder/enter" "${hosts[0]}" timeout -k 5 200 "$root/launch/search.sh" --study="$study" \

@@ -2,6 +2,9 @@
 # Sourced. start_slurm sets SLURM_CONF; stop_slurm ends all of it. Ports are free ones.
 # shellcheck shell=bash
 
+# shellcheck source=tests/study_questions.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../study_questions.sh"
+
 slurm_is_installed() {
   local tool
   for tool in slurmctld slurmd munged sbatch scontrol; do
@@ -65,16 +68,6 @@ $lines
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1
 PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
 TEXT
-}
-
-# Waits until the command succeeds, a given number of seconds at most.
-within() {
-  local end=$((SECONDS + $1))
-  shift
-  until "$@"; do
-    ((SECONDS < end)) || return 1
-    sleep 0.2
-  done
 }
 
 nodes_are_idle() { [[ $(sinfo --noheader --partition=main --format='%D %t') == '2 idle' ]]; }

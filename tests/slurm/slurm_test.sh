@@ -47,13 +47,6 @@ export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 # --- a search ---------------------------------------------------------------------------------
 
 study=$work/study trials=3 epochs=4
-# ask EXPRESSION: of what `mixrec status` says about the study, `s`.
-ask() {
-  "$mixrec" status --study="$study" --json 2> /dev/null |
-    python3 -c 'import json, sys
-s = json.load(sys.stdin)
-print(eval(sys.argv[1]))' "$1" 2> /dev/null
-}
 # The trial that the first task has begun and not ended.
 in_the_middle() {
   held=$(ask "[t['number'] for t in s['trials'] if t.get('group') == '$group' and t['scores']][0]")
