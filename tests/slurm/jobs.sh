@@ -1,5 +1,25 @@
-# What the tests of launch/slurm.sh ask of its jobs; sourced, after private_slurm.sh.
+# What the tests of launch/slurm.sh have in common; sourced. Ends them with 77 where there is no Slurm.
+# Sets `work`, a folder that they remove.
 # shellcheck shell=bash
+
+# shellcheck source=tests/slurm/private_slurm.sh
+source "$(dirname "${BASH_SOURCE[0]}")/private_slurm.sh"
+
+if ! slurm_is_installed; then
+  echo 'SKIPPED: no Slurm here (apt-get install slurmctld slurmd slurm-client munge)'
+  exit 77
+fi
+work=$(mktemp -d "${TMPDIR:-/tmp}/slurm.XXXXXX")
+chmod 0755 "$work" # munge wants its socket's folders open
+
+fail() {
+  printf 'FAILED: %s\n' "$*" >&2
+  squeue >&2 || true
+  tail -n 20 "$work"/*/slurm/*.out "$work"/slurm/slurmctld.log >&2 || true
+  exit 1
+}
+# mpirun in a job of root's.
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 
 say() { printf '[%3d s] %s\n' "$SECONDS" "$*"; }
 

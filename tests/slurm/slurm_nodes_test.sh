@@ -11,26 +11,11 @@ set -euo pipefail
 mixrec=$1
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source=$(cd "$here/../.." && pwd)
-# shellcheck source=tests/slurm/private_slurm.sh
-source "$here/private_slurm.sh"
 # shellcheck source=tests/slurm/jobs.sh
 source "$here/jobs.sh"
 # shellcheck source=tests/hosts/namespaces.sh
 source "$source/tests/hosts/namespaces.sh"
 
-if ! slurm_is_installed; then
-  echo 'SKIPPED: no Slurm here (apt-get install slurmctld slurmd slurm-client munge)'
-  exit 77
-fi
-work=$(mktemp -d "${TMPDIR:-/tmp}/slurm.XXXXXX")
-chmod 0755 "$work" # munge wants its socket's folders open
-
-fail() {
-  printf 'FAILED: %s\n' "$*" >&2
-  squeue >&2 || true
-  tail -n 20 "$work"/*/slurm/*.out "$work"/slurm/slurmctld.log >&2 || true
-  exit 1
-}
 clean_up() {
   [[ -z ${slurm_folder:-} ]] || stop_slurm
   remove_hosts
@@ -50,7 +35,6 @@ say 'Slurm is up on two hosts'
 
 # Variables of the templates.
 export MIXREC_PROGRAM=$mixrec MIXREC_CPUS=1 MIXREC_PARTITION=main MIXREC_NODES=2 MIXREC_RANKS=2
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export MIXREC_SERVER_FLAGS='--threads=1 --log_level=error'
 
 more=() # flags
