@@ -68,12 +68,14 @@ std::vector<Member> MembersOf(const std::vector<Introduction>& all,
   return members;
 }
 
-void WaitForEndOf(const std::vector<ProcessId>& processes, double seconds) {
+// Whether they all have ended, within the time.
+bool WaitForEndOf(const std::vector<ProcessId>& processes, double seconds) {
   const auto until = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
-  while (std::any_of(processes.begin(), processes.end(), Lives) &&
-         std::chrono::steady_clock::now() < until) {
+  while (std::any_of(processes.begin(), processes.end(), Lives)) {
+    if (std::chrono::steady_clock::now() >= until) return false;
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
+  return true;
 }
 
 std::vector<int> Everybody(int size) {
@@ -156,16 +158,14 @@ absl::Status MpiWorld::Meet(const Options& options) {
                                        static_cast<int>(own), kGroupSpace);
   world_->set_patience(options.patience_seconds);
   group_->set_patience(options.patience_seconds);
-  engine_->set_is_alive([all, host = self.host](int other) {
-    const Introduction& one = all[static_cast<size_t>(other)];
-    return one.host != host || Lives(one.process);
-  });
-  std::vector<ProcessId> others;
   for (int other = 0; other < size; ++other) {
     const Introduction& one = all[static_cast<size_t>(other)];
-    if (other != rank && one.host == self.host) others.push_back(one.process);
+    if (other != rank && one.host == self.host) here_[other] = one.process;
   }
-  waits_for_others_ = [others](double seconds) { WaitForEndOf(others, seconds); };
+  engine_->set_is_alive([here = here_](int other) {
+    const auto found = here.find(other);
+    return found == here.end() || Lives(found->second);
+  });
   const absl::Status same = CheckFingerprints(all, *group_, of_role);
   if (!same.ok()) engine_->Fail(same, "");  // the other roles must not wait for this one
   return same;
@@ -180,7 +180,15 @@ MpiWorld::~MpiWorld() {
 Group* MpiWorld::group() { return group_.get(); }
 const std::vector<int>& MpiWorld::group_world_ranks() const { return group_->world_ranks(); }
 Group* MpiWorld::world() { return world_.get(); }
-bool MpiWorld::IsAlive(int rank) const { return engine_->IsAlive(rank); }
+bool MpiWorld::IsHere(int rank) const { return here_.count(rank) > 0; }
+bool MpiWorld::EndsWithin(int rank, double seconds) const {
+  return WaitForEndOf({here_.at(rank)}, seconds);
+}
+std::function<void(double)> MpiWorld::waits_for_others() const {
+  std::vector<ProcessId> others;
+  for (const auto& [rank, process] : here_) others.push_back(process);
+  return [others](double seconds) { WaitForEndOf(others, seconds); };
+}
 
 absl::Status MpiWorld::SayGoodbye() {
   if (goodbye_) return *goodbye_;

@@ -6,12 +6,14 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "collective/group.h"
+#include "collective/process_life.h"
 #include "common/status.h"
 
 namespace mixrec::collective {
@@ -54,11 +56,13 @@ class MpiWorld {
   // Returns when every process of the world has called it: nobody needs anybody any more. The
   // patience is the world's. Said once; later calls return what the first one did.
   absl::Status SayGoodbye();
-  // False when a process of this host has ended; of other hosts nobody knows. By its world rank.
-  bool IsAlive(int rank) const;
+  // Whether another process, by its rank in the world, is on this host; then, whether it ends
+  // within so many seconds.
+  bool IsHere(int rank) const;
+  bool EndsWithin(int rank, double seconds) const;
   // A function that returns when all other processes of this host have ended, or after so many
   // seconds. It may outlive the world.
-  std::function<void(double)> waits_for_others() const { return waits_for_others_; }
+  std::function<void(double)> waits_for_others() const;
   // Sums `tensor` (fp32, contiguous, on the CPU) over all processes by MPI_Allreduce itself: to
   // measure the group's sums beside. Nobody is named when somebody does not come.
   absl::Status SumByMpi(const at::Tensor& tensor);
@@ -76,7 +80,7 @@ class MpiWorld {
   std::vector<std::string> roles_;  // by world rank
   std::unique_ptr<HostGroup> world_, group_;
   std::optional<absl::Status> goodbye_;
-  std::function<void(double)> waits_for_others_;
+  std::map<int, ProcessId> here_;  // the others of this host, by world rank
 };
 
 }  // namespace mixrec::collective

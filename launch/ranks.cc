@@ -28,8 +28,7 @@ constexpr char kServers[] = "ps";
 constexpr double kLoadingSeconds = 1800;
 // One rank says why all end, and its code counts, before the others end: mpirun may then kill all.
 // It may still wait for an answer of a server when the others know already.
-constexpr auto kLastWords = std::chrono::seconds(15);
-constexpr auto kLook = std::chrono::milliseconds(5);
+constexpr double kLastWordsSeconds = 15;
 constexpr double kLastEndSeconds = 10;
 constexpr auto kNewsTravels = std::chrono::milliseconds(500);
 constexpr auto kNewsTravelFar = std::chrono::seconds(2);
@@ -158,17 +157,12 @@ std::vector<int> Ranks::SpeakersOf(const absl::Status& failure) const {
 bool Ranks::MustSpeak(const std::vector<int>& speakers) const {
   const int rank = world_->world()->rank();
   if (speakers.empty() || speakers[0] == rank) return !speakers.empty();
-  const std::vector<Member>& members = world_->world()->members();
-  if (members[static_cast<size_t>(speakers[0])].host != world_->world()->self().host) {
+  if (!world_->IsHere(speakers[0])) {
     std::this_thread::sleep_for(kNewsTravelFar);
     return false;
   }
-  const auto until = std::chrono::steady_clock::now() + kLastWords;
-  while (world_->IsAlive(speakers[0])) {
-    if (std::chrono::steady_clock::now() > until) return speakers.size() > 1 && speakers[1] == rank;
-    std::this_thread::sleep_for(kLook);
-  }
-  return false;
+  const bool spoken = world_->EndsWithin(speakers[0], kLastWordsSeconds);
+  return !spoken && speakers.size() > 1 && speakers[1] == rank;
 }
 
 void Ranks::Fail(const absl::Status& failure, const Invocation& invocation) {
