@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -123,8 +122,19 @@ std::vector<pid_t> ChildrenOf(pid_t parent) {
       ReadFile(StrCat("/proc/", parent, "/task/", parent, "/children")).value_or(""));
   std::vector<pid_t> children;
   for (pid_t child = 0; words >> child;) children.push_back(child);
-  std::sort(children.begin(), children.end());
   return children;
+}
+
+std::string EnvironmentOf(pid_t process) {
+  return ReadFile(StrCat("/proc/", process, "/environ")).value_or("") + '\0';
+}
+
+pid_t RankAmong(const std::vector<pid_t>& processes, int rank) {
+  const std::string variable = StrCat("OMPI_COMM_WORLD_RANK=", rank) + '\0';
+  for (const pid_t process : processes) {
+    if (EnvironmentOf(process).find(variable) != std::string::npos) return process;
+  }
+  return 0;
 }
 
 std::vector<pid_t> ProcessesWith(const std::vector<std::string>& words) {

@@ -49,7 +49,12 @@ bool WaitForStep(const std::string& run, int step, double seconds = 60);
 // Processes of the program, in /proc, whose command lines have all these words.
 std::vector<pid_t> ProcessesWith(const std::vector<std::string>& words);
 
-// In the order of their starts.
+// In the order of their starts, as the kernel lists them: numbers begin again at some time.
 std::vector<pid_t> ChildrenOf(pid_t parent);
+
+// Variables of a process as it was started, each with a '\0' behind it.
+std::string EnvironmentOf(pid_t process);
+// The one among the processes that has this rank in its mpirun; 0: there is none.
+pid_t RankAmong(const std::vector<pid_t>& processes, int rank);
 
 }  // namespace mixrec

@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <csignal>
 #include <thread>
 
@@ -42,14 +41,11 @@ class RanksKilled : public ::testing::Test {
   static std::string Errors(const std::string& run) { return ReadFile(run + ".err").value_or(""); }
 
   static std::vector<pid_t> RanksOf(const std::string& run) {
-    std::vector<pid_t> ranks = ProcessesWith({"train", "--out=" + run});
-    std::sort(ranks.begin(), ranks.end());
-    return ranks;
+    return ProcessesWith({"train", "--out=" + run});
   }
   // Of the first server, which is the first rank of the job.
   static std::vector<pid_t> ShardsOf(const Process& job) {
-    const std::vector<pid_t> leaders = ChildrenOf(job.pid());
-    return leaders.empty() ? leaders : ChildrenOf(leaders[0]);
+    return ChildrenOf(RankAmong(ChildrenOf(job.pid()), 0));
   }
   static bool WaitUntilGone(const std::string& run, double seconds) {
     for (const Instant until = In(seconds); !RanksOf(run).empty();) {
@@ -77,7 +73,9 @@ TEST_F(RanksKilled, WithoutServers) {
     const std::string run = Run("rank"), command = Ranks(TrainingOf(run));
     const auto job = Start(command, run);
     ASSERT_TRUE(WaitForStep(run, 5));
-    ::kill(RanksOf(run).back(), SIGKILL);
+    const pid_t victim = RankAmong(RanksOf(run), 1);
+    ASSERT_NE(victim, 0);
+    ::kill(victim, SIGKILL);
     EXPECT_NE(job->Wait(In(30)).value_or(0), 0);
     EXPECT_TRUE(WaitUntilGone(run, 5));
     EXPECT_THAT(Errors(run), HasSubstr("mixrec train: rank 1 on "));
@@ -109,7 +107,8 @@ TEST_F(RanksKilled, AStoppedRankIsNamedWithinTheDeadline) {
   const std::string run = Run("stuck");
   const auto job = Start(Ranks(TrainingOf(run, "--rank_deadline=2")), run);
   ASSERT_TRUE(WaitForStep(run, 3));
-  const pid_t victim = RanksOf(run).back();
+  const pid_t victim = RankAmong(RanksOf(run), 1);
+  ASSERT_NE(victim, 0);
   ::kill(victim, SIGSTOP);
   EXPECT_NE(job->Wait(In(20)).value_or(0), 0);
   EXPECT_TRUE(WaitUntilGone(run, 5));
@@ -139,12 +138,9 @@ TEST_F(RanksKilled, AScriptWhoseFirstRankIsKilledEnds) {
   ASSERT_TRUE(WaitForStep(run, 3));
   const std::vector<pid_t> ranks = RanksOf(run);
   ASSERT_EQ(ranks.size(), 2u);
-  for (const pid_t rank : ranks) {
-    const std::string variables = ReadFile(StrCat("/proc/", rank, "/environ")).value_or("");
-    if (variables.find(std::string("OMPI_COMM_WORLD_RANK=0") + '\0') != std::string::npos) {
-      ASSERT_EQ(::kill(rank, SIGKILL), 0);
-    }
-  }
+  const pid_t first = RankAmong(ranks, 0);
+  ASSERT_NE(first, 0);
+  ASSERT_EQ(::kill(first, SIGKILL), 0);
   EXPECT_EQ(job->Wait(In(30)).value_or(-1), 1) << Errors(run);
   EXPECT_THAT(Errors(run), HasSubstr("mixrec train: rank 0 on "));
 }

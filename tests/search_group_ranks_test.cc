@@ -30,16 +30,9 @@ std::string Errors() { return ReadFile(Scratch() + "/errors").value_or(""); }
 Words PlaceOf(const std::string& study, const std::string& group) {
   return {"--study=" + fs::path(study).lexically_normal().string(), "--group=" + group};
 }
-std::string EnvironmentOf(pid_t process) {
-  return ReadFile(StrCat("/proc/", process, "/environ")).value_or("") + '\0';
-}
 // The process of that rank of a group; 0: there is none.
 pid_t RankOf(const std::string& study, const std::string& group, int rank) {
-  const std::string number = StrCat("OMPI_COMM_WORLD_RANK=", rank) + '\0';
-  for (const pid_t process : ProcessesWith(PlaceOf(study, group))) {
-    if (EnvironmentOf(process).find(number) != std::string::npos) return process;
-  }
-  return 0;
+  return RankAmong(ProcessesWith(PlaceOf(study, group)), rank);
 }
 // The GPUs that a group may use, once it is there.
 std::string DevicesOf(const std::string& study, const std::string& group) {
