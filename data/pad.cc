@@ -14,12 +14,12 @@ auto Tied(const BatchShape& s) {
                   s.queries, s.pairs);
 }
 
-// The next multiple of the largest power of two that is at most a 16th of the value, but at least
-// `smallest`.
-int64_t RoundUp(int64_t value, int64_t smallest) {
+// The next multiple of the power of two between value / parts and twice that, but of `smallest` at
+// least.
+int64_t RoundUp(int64_t value, int64_t smallest, int64_t parts = 32) {
   if (value == 0) return 0;
   int64_t unit = smallest;
-  while (unit * 32 <= value) unit *= 2;
+  while (unit * parts <= value) unit *= 2;
   return (value + unit - 1) / unit * unit;
 }
 
@@ -65,7 +65,7 @@ BatchShape ShapeOf(const PackedBatch& batch) {
 BatchShape RoundUp(const BatchShape& shape) {
   BatchShape to;
   to.reads = RoundUp(shape.reads, 32);
-  to.rows = RoundUp(shape.rows + to.reads - shape.reads, 64);
+  to.rows = RoundUp(shape.rows + to.reads - shape.reads, 64, 64);
   to.user_columns = RoundUp(shape.user_columns, 8);
   to.item_columns = RoundUp(shape.item_columns, 64);
   to.user_ids = std::max(to.user_columns, RoundUp(shape.user_ids, 8));

@@ -26,7 +26,7 @@ struct BatchShape {
 BatchShape ShapeOf(const PackedBatch& batch);
 
 // A shape that batches like this one can be padded to; shapes repeat, and rows grow by at most
-// about a sixteenth. Zero stays zero.
+// about a 32nd. Zero stays zero.
 BatchShape RoundUp(const BatchShape& shape);
 
 // `shape` must hold the batch. Padding rows are documents of kind kSequence, id -1, in groups of at

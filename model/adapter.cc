@@ -49,8 +49,10 @@ Adapter::Folded Adapter::Fold(const at::Tensor& weight, const at::Tensor& bias) 
 }
 
 void Adapter::Backward(const at::Tensor& d_raw, const at::Tensor& input, const Saved& saved,
-                       const at::Tensor& base_gradient, at::Tensor d_input) const {
-  AddOuterProduct(d_raw, saved.after, d_up_weight_, factor_);
+                       const at::Tensor& base_gradient, at::Tensor d_input,
+                       tensor::SideStream* side) const {
+  side->Run({d_raw, saved.after},
+            [&] { AddOuterProduct(d_raw, saved.after, d_up_weight_, factor_); });
   at::Tensor d_bottleneck = tensor::InputGradient(d_raw, up_weight_);
   if (factor_ != 1.0) d_bottleneck.mul_(factor_);
   switch (activation_) {
@@ -63,7 +65,8 @@ void Adapter::Backward(const at::Tensor& d_raw, const at::Tensor& input, const S
       d_bottleneck = at::gelu_backward(d_bottleneck, saved.before);
       break;
   }
-  AddOuterProduct(d_bottleneck, input, d_down_weight_, 1, d_down_bias_);
+  side->Run({d_bottleneck, input},
+            [&] { AddOuterProduct(d_bottleneck, input, d_down_weight_, 1, d_down_bias_); });
   tensor::InputGradient(d_bottleneck, down_weight_, base_gradient, d_input);
 }
 

@@ -11,6 +11,7 @@
 #include "model/options.h"
 #include "model/parameters.h"
 #include "tensor/products.h"
+#include "tensor/side_stream.h"
 
 namespace mixrec::model {
 
@@ -42,10 +43,11 @@ class Adapter {
   };
   Folded Fold(const at::Tensor& weight, const at::Tensor& bias) const;
 
-  // Adds the weights' gradients, writes that of b1; d_input = base_gradient (if defined) + the
-  // gradient of `input` through the bottleneck. `d_input` may be `base_gradient` or `d_raw`.
+  // Adds the weights' gradients and writes that of b1, on the side; d_input = base_gradient (if
+  // defined) + the gradient of `input` through the bottleneck. `d_input` may not be `d_raw`.
   void Backward(const at::Tensor& d_raw, const at::Tensor& input, const Saved& saved,
-                const at::Tensor& base_gradient, at::Tensor d_input) const;
+                const at::Tensor& base_gradient, at::Tensor d_input,
+                tensor::SideStream* side) const;
 
  private:
   AdapterActivation activation_ = AdapterActivation::kNone;

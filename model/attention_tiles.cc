@@ -1,6 +1,7 @@
 #include "model/attention_tiles.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "common/log.h"
 
@@ -21,14 +22,11 @@ class TileBuilder {
     const int32_t group_tiles = count();
     for (int32_t row = begin; row < end; row += kTileRows) {
       const int32_t last = std::min(end, row + kTileRows);
-      const int32_t query = next_query_;
-      while (next_query_ < static_cast<int32_t>(queries_.size()) && queries_[next_query_] < last) {
-        ++next_query_;
-      }
       const int32_t whole = end - begin <= kTileRows ? 1 : 0;
-      lists_.tiles.insert(lists_.tiles.end(), {query, next_query_, row, last, document_begin_,
-                                               begin, end, prompt_ ? 1 : 0, user_column,
-                                               item_column, partial_, 0, group_tiles, whole, 0, 0});
+      lists_.tiles.insert(
+          lists_.tiles.end(),
+          {FirstQuery(row), FirstQuery(last), row, last, document_begin_, begin, end,
+           prompt_ ? 1 : 0, user_column, item_column, partial_, 0, group_tiles, whole, 0, 0});
       Share(user_column, item_column);
     }
   }
@@ -50,6 +48,11 @@ class TileBuilder {
 
  private:
   int32_t count() const { return static_cast<int32_t>(lists_.tiles.size()) / kTileFields; }
+  // The first query that stands on `row` or after it.
+  int32_t FirstQuery(int32_t row) const {
+    const auto found = std::lower_bound(queries_.begin(), queries_.end(), row);
+    return static_cast<int32_t>(found - queries_.begin());
+  }
 
   // The tile's partial rows, in the order of its shared keys: prompt, user column, item column.
   void Share(int32_t user_column, int32_t item_column) {
@@ -63,9 +66,23 @@ class TileBuilder {
   const int32_t prompt_rows_;
   std::vector<std::vector<int32_t>> shared_;  // entries of every shared row
   TileLists lists_;
-  int32_t document_begin_ = 0, first_tile_ = 0, next_query_ = 0, partial_ = 0;
+  int32_t document_begin_ = 0, first_tile_ = 0, partial_ = 0;
   bool prompt_ = false;
 };
+
+// A batch's documents with their first groups, the longest first.
+std::vector<std::pair<data::Document, size_t>> LongestFirst(const data::PackedBatch& batch) {
+  std::vector<std::pair<data::Document, size_t>> documents;
+  size_t group = 0;
+  for (const data::Document& document : batch.documents) {
+    documents.emplace_back(document, group);
+    while (group < batch.groups.size() && batch.groups[group].begin < document.end) ++group;
+  }
+  std::stable_sort(documents.begin(), documents.end(), [](const auto& a, const auto& b) {
+    return a.first.end - a.first.begin > b.first.end - b.first.begin;
+  });
+  return documents;
+}
 
 }  // namespace
 
@@ -73,8 +90,7 @@ TileLists MakeTiles(const data::PackedBatch& batch, const std::vector<int32_t>& 
                     const std::vector<int32_t>& user_columns,
                     const std::vector<int32_t>& item_columns, int32_t columns) {
   TileBuilder builder(queries, batch.prompt_tokens, columns);
-  size_t group = 0;
-  for (const data::Document& document : batch.documents) {
+  for (auto [document, group] : LongestFirst(batch)) {
     builder.BeginDocument(document);
     for (; group < batch.groups.size() && batch.groups[group].begin < document.end; ++group) {
       CHECK_LE(batch.groups[group].end, document.end) << "a group lies in one document";

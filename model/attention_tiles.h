@@ -40,8 +40,9 @@ struct TileLists {
   std::vector<int32_t> shared_starts, shared_entries;
 };
 
-// `queries` ascend; `user_column`, `item_column` of a group as the layout has them. Every group
-// lies in one document, both tile the stream.
+// The longest document's tiles come first, since a GPU takes tiles in order and a tile's work grows
+// with the rows before it. `queries` ascend; `user_column`, `item_column` of a group as the layout
+// has them. Every group lies in one document, both tile the stream.
 TileLists MakeTiles(const data::PackedBatch& batch, const std::vector<int32_t>& queries,
                     const std::vector<int32_t>& user_columns,
                     const std::vector<int32_t>& item_columns, int32_t columns);

@@ -91,10 +91,15 @@ void AddTo(const at::Tensor& to, const float* from) {
   for (int64_t i = 0; i < to.numel(); ++i) values[i] += from[i];
 }
 
+void Follow(const FollowingNorm& norm, const at::Tensor& y) {
+  if (!norm.weight.defined()) return;
+  LayerNormForward(y, norm.weight, norm.bias, norm.y, norm.mean, norm.rstd);
+}
+
 }  // namespace
 
 void ResidualForward(const Branch& branch, const at::Tensor& residual, const Dropout& dropout,
-                     at::Tensor y) {
+                     at::Tensor y, const FollowingNorm& norm) {
   const int64_t width = y.size(1);
   const Rows raw(branch.raw), extra(branch.extra), from(residual), to(y);
   const float* bias = Values(branch.bias);
@@ -109,6 +114,7 @@ void ResidualForward(const Branch& branch, const at::Tensor& residual, const Dro
       for (int64_t c = 0; c < width; ++c) out[c] = x[c] + value[c];
     }
   });
+  Follow(norm, y);
 }
 
 void ResidualBackward(const at::Tensor& d_y, double scale, const Dropout& dropout, at::Tensor d_raw,
@@ -131,7 +137,7 @@ void ResidualBackward(const at::Tensor& d_y, double scale, const Dropout& dropou
 
 void GateForward(Branch* causal, Branch* context, const at::Tensor& gate_weight,
                  const at::Tensor& gate_bias, const at::Tensor& residual, const Dropout& dropout,
-                 at::Tensor y, at::Tensor beta) {
+                 at::Tensor y, at::Tensor beta, const FollowingNorm& norm) {
   const int64_t width = y.size(1);
   const Rows q_rows(causal->raw), p_rows(context->raw), q_extra(causal->extra),
       p_extra(context->extra), from(residual), to(y), gates(beta);
@@ -163,6 +169,7 @@ void GateForward(Branch* causal, Branch* context, const at::Tensor& gate_weight,
       for (int64_t c = 0; c < width; ++c) out[c] = x[c] + mix[c];
     }
   });
+  Follow(norm, y);
 }
 
 void GateBackward(const at::Tensor& d_y, const Branch& causal, const Branch& context,

@@ -35,6 +35,10 @@ void CheckBranch(const Branch& branch, const at::Tensor& residual, const char* n
   if (branch.bias.defined()) CHECK_EQ(branch.bias.numel(), residual.size(1)) << name << " bias";
 }
 
+void CheckNorm(const FollowingNorm& norm, const at::Tensor& y) {
+  if (norm.weight.defined()) CheckMatrix(norm.y, y.size(0), y.size(1), "norm of y");
+}
+
 }  // namespace
 
 #ifdef MIXREC_CUDA
@@ -66,10 +70,11 @@ void AttentionBackward(const AttentionInputs& inputs, const AttentionLayout& lay
 }
 
 void ResidualForward(const Branch& branch, const at::Tensor& residual, const Dropout& dropout,
-                     at::Tensor y) {
+                     at::Tensor y, const FollowingNorm& norm) {
   CheckBranch(branch, residual, "branch");
   CheckMatrix(y, residual.size(0), residual.size(1), "y");
-  MIXREC_DISPATCH(y, ResidualForward(branch, residual, dropout, y));
+  CheckNorm(norm, y);
+  MIXREC_DISPATCH(y, ResidualForward(branch, residual, dropout, y, norm));
 }
 
 void ResidualBackward(const at::Tensor& d_y, double scale, const Dropout& dropout, at::Tensor d_raw,
@@ -80,13 +85,14 @@ void ResidualBackward(const at::Tensor& d_y, double scale, const Dropout& dropou
 
 void GateForward(Branch* causal, Branch* context, const at::Tensor& gate_weight,
                  const at::Tensor& gate_bias, const at::Tensor& residual, const Dropout& dropout,
-                 at::Tensor y, at::Tensor beta) {
+                 at::Tensor y, at::Tensor beta, const FollowingNorm& norm) {
   CheckBranch(*causal, residual, "causal expert");
   CheckBranch(*context, residual, "context expert");
   CheckMatrix(gate_weight, 2, 2 * residual.size(1), "gate_weight");
   CheckMatrix(beta, residual.size(0), 2, "beta");
-  MIXREC_DISPATCH(y,
-                  GateForward(causal, context, gate_weight, gate_bias, residual, dropout, y, beta));
+  CheckNorm(norm, y);
+  MIXREC_DISPATCH(
+      y, GateForward(causal, context, gate_weight, gate_bias, residual, dropout, y, beta, norm));
 }
 
 void GateBackward(const at::Tensor& d_y, const Branch& causal, const Branch& context,

@@ -10,6 +10,8 @@
 
 #include <cstdint>
 
+#include "tensor/side_stream.h"
+
 namespace mixrec::model {
 
 // Which keys a query row sees. All int32 on the model's device (and a copy on the host for CPU
@@ -71,9 +73,15 @@ struct Branch {
   double scale = 1.0;
 };
 
+// The layer norm of a sum y, made while y is at hand. Arguments of LayerNormForward.
+struct FollowingNorm {
+  at::Tensor weight, bias;   // [D]; undefined: none wanted
+  at::Tensor y, mean, rstd;  // [R, D], [R], [R], written
+};
+
 // y = residual + dropout(value); `value` is not kept.
 void ResidualForward(const Branch& branch, const at::Tensor& residual, const Dropout& dropout,
-                     at::Tensor y);
+                     at::Tensor y, const FollowingNorm& norm = {});
 // d_raw = scale * dropout(d_y) (gradient of raw and of extra); d_bias [D] fp32 += its column sums
 // (undefined d_bias: not wanted). d_raw may be d_y.
 void ResidualBackward(const at::Tensor& d_y, double scale, const Dropout& dropout, at::Tensor d_raw,
@@ -84,11 +92,12 @@ void ResidualBackward(const at::Tensor& d_y, double scale, const Dropout& dropou
 //   gate_weight [2, 2D] and gate_bias [2] fp32; y [R, D]; beta [R, 2] fp32.
 void GateForward(Branch* causal, Branch* context, const at::Tensor& gate_weight,
                  const at::Tensor& gate_bias, const at::Tensor& residual, const Dropout& dropout,
-                 at::Tensor y, at::Tensor beta);
+                 at::Tensor y, at::Tensor beta, const FollowingNorm& norm = {});
 struct GateGradients {
   at::Tensor causal_raw, context_raw;    // [R, D], written: gradients of raw (and extra)
   at::Tensor causal_bias, context_bias;  // [D] fp32, added to; undefined: not wanted
   at::Tensor gate_weight, gate_bias;     // [2, 2D], [2] fp32, added to
+  tensor::SideStream* side = nullptr;    // where sums over rows come to their end; null: at once
 };
 // q, p: the finished branches of the forward pass, with their scales.
 void GateBackward(const at::Tensor& d_y, const Branch& causal, const Branch& context,

@@ -229,12 +229,13 @@ float* SumsOrNull(const at::Tensor& tensor) {
 
 void GateForward(Branch* causal, Branch* context, const at::Tensor& gate_weight,
                  const at::Tensor& gate_bias, const at::Tensor& residual, const Dropout& dropout,
-                 at::Tensor y, at::Tensor beta) {
+                 at::Tensor y, at::Tensor beta, const FollowingNorm& norm) {
   if (y.numel() == 0) return;
   const c10::cuda::CUDAGuard guard(y.device());
   if (CanHold(y.size(1), causal->raw, causal->bias, causal->extra, context->raw, context->bias,
-              context->extra, residual, y)) {
-    return HeldGateForward(*causal, *context, gate_weight, gate_bias, residual, dropout, y, beta);
+              context->extra, residual, y, norm.weight, norm.bias, norm.y)) {
+    return HeldGateForward(*causal, *context, gate_weight, gate_bias, residual, dropout, y, beta,
+                           norm);
   }
   const bool packs = AllowPacks(y.size(1), causal->raw, causal->bias, causal->extra, context->raw,
                                 context->bias, context->extra, gate_weight, residual, y);
@@ -244,6 +245,9 @@ void GateForward(Branch* causal, Branch* context, const at::Tensor& gate_weight,
                                                                 gate_bias, residual, dropout, y,
                                                                 beta);
   });
+  if (norm.weight.defined()) {
+    LayerNormForward(y, norm.weight, norm.bias, norm.y, norm.mean, norm.rstd);
+  }
 }
 
 void GateBackward(const at::Tensor& d_y, const Branch& causal, const Branch& context,

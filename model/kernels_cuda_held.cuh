@@ -84,14 +84,73 @@ void WithHeldPacks(int64_t columns, Visit visit) {
   }
 }
 
+// A layer norm that follows a sum; null weights: none.
+template <typename T>
+struct NormArguments {
+  Parameter weight, bias;
+  Matrix<T> y;
+  float *mean = nullptr, *rstd = nullptr;
+  __device__ __forceinline__ bool wanted() const { return mean != nullptr; }
+};
+
+template <typename T>
+NormArguments<T> NormOf(const FollowingNorm& norm) {
+  if (!norm.weight.defined()) return {};
+  CHECK(norm.mean.is_contiguous() && norm.rstd.is_contiguous());
+  return {ParameterOf(norm.weight), ParameterOf(norm.bias), MatrixOf<T>(norm.y),
+          Data<float>(norm.mean), Data<float>(norm.rstd)};
+}
+
+constexpr float kNormEpsilon = 1e-5f;
+
+// The warp's row `value`, of values as stored, becomes its layer norm, which is stored.
+template <typename T, int kPacks>
+__device__ __forceinline__ void NormaliseHeld(const NormArguments<T>& norm, int64_t row,
+                                              int columns, HeldRow<kPacks>* value) {
+  float sum = 0.0f, squares = 0.0f;
+  ForHeld<kPacks>(columns, [&](int p, int i, int) { sum += value->at[p][i]; });
+  const float mean = WarpSum(sum) / columns;
+  ForHeld<kPacks>(columns, [&](int p, int i, int) {
+    value->at[p][i] -= mean;
+    squares += value->at[p][i] * value->at[p][i];
+  });
+  const float rstd = 1.0f / sqrtf(WarpSum(squares) / columns + kNormEpsilon);
+  HeldRow<kPacks> gain, shift;
+  gain.Load(norm.weight, columns);
+  shift.Load(norm.bias, columns);
+  ForHeld<kPacks>(columns, [&](int p, int i, int) {
+    value->at[p][i] = value->at[p][i] * rstd * gain.at[p][i] + shift.at[p][i];
+  });
+  value->Store(norm.y.row(row), columns);
+  if (threadIdx.x % kWarp == 0) {
+    norm.mean[row] = mean;
+    norm.rstd[row] = rstd;
+  }
+}
+
+// Stores the warp's row `value` of a sum, and its layer norm if one is wanted.
+template <typename T, int kPacks>
+__device__ __forceinline__ void StoreSum(const Matrix<T>& y, const NormArguments<T>& norm,
+                                         int64_t row, int columns, HeldRow<kPacks>* value) {
+  value->Store(y.row(row), columns);
+  if (!norm.wanted()) return;
+  ForHeld<kPacks>(columns, [&](int p, int i, int) {
+    value->at[p][i] = ToFloat(FromFloat<T>(value->at[p][i]));
+  });
+  NormaliseHeld(norm, row, columns, value);
+}
+
 // As the functions of kernels.h, where CanHold. kernels_cuda_held_*.cu.
+void HeldResidualForward(const Branch& branch, const at::Tensor& residual, const Dropout& dropout,
+                         const at::Tensor& y, const FollowingNorm& norm);
 void HeldLayerNormForward(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                           const at::Tensor& y, const at::Tensor& mean, const at::Tensor& rstd);
 void HeldLayerNormBackward(const at::Tensor& d_y, const at::Tensor& x, const at::Tensor& weight,
                            const at::Tensor& mean, const at::Tensor& rstd, const at::Tensor& d_x);
 void HeldGateForward(const Branch& causal, const Branch& context, const at::Tensor& gate_weight,
                      const at::Tensor& gate_bias, const at::Tensor& residual,
-                     const Dropout& dropout, const at::Tensor& y, const at::Tensor& beta);
+                     const Dropout& dropout, const at::Tensor& y, const at::Tensor& beta,
+                     const FollowingNorm& norm);
 void HeldGateBackward(const at::Tensor& d_y, const Branch& causal, const Branch& context,
                       const at::Tensor& gate_weight, const at::Tensor& beta, const Dropout& dropout,
                       const GateGradients& gradients);

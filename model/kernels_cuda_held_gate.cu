@@ -15,11 +15,14 @@ constexpr int kGateSums = 4;
 // Differences of the gate's two rows, [2 * columns] in shared memory: only the difference of the
 // two logits matters.
 __device__ __forceinline__ void LoadDifferences(const Parameter& weight, int columns, float* to) {
-  for (int c = threadIdx.x; c < 2 * columns; c += blockDim.x) {
-    float first[1], second[1];
+#pragma unroll 4
+  for (int c = threadIdx.x * kHeldPack; c < 2 * columns; c += blockDim.x * kHeldPack) {
+    float first[kHeldPack], second[kHeldPack];
     weight.Get(c, first);
     weight.Get(2 * columns + c, second);
-    to[c] = first[0] - second[0];
+#pragma unroll
+    for (int i = 0; i < kHeldPack; ++i) first[i] -= second[i];
+    Store(first, to + c);
   }
   __syncthreads();
 }
@@ -62,8 +65,8 @@ template <typename T, int kPacks>
 __global__ void __launch_bounds__(kGateWarps* kWarp)
     GateKernel(Expert<T> causal, Expert<T> context, Parameter weight, Parameter bias,
                Matrix<T> residual, DeviceDropout dropout, int64_t rows, int columns, Matrix<T> y,
-               Matrix<float> beta) {
-  extern __shared__ float differences[];
+               Matrix<float> beta, NormArguments<T> norm) {
+  extern __shared__ __align__(16) float differences[];
   LoadDifferences(weight, columns, differences);
   float bias0[1], bias1[1];
   bias.Get(0, bias0);
@@ -84,7 +87,7 @@ __global__ void __launch_bounds__(kGateWarps* kWarp)
     ForHeld<kPacks>(columns, [&](int k, int i, int c) {
       sum.at[k][i] += dropout.Factor(seed, c) * (p.at[k][i] + beta0 * (q.at[k][i] - p.at[k][i]));
     });
-    sum.Store(y.row(row), columns);
+    StoreSum(y, norm, row, columns, &sum);
     if (threadIdx.x % kWarp == 0) {
       beta.row(row)[0] = beta0;
       beta.row(row)[1] = 1.0f - beta0;
@@ -121,7 +124,8 @@ __device__ __forceinline__ void StoreBlockSum(const HeldRow<kPacks>& sum, int co
 
 template <typename T, int kPacks>
 __global__ void __launch_bounds__(kGateWarps* kWarp) GateGradientKernel(GateArguments<T> a) {
-  extern __shared__ float room[];  // [2, columns] differences, [kGateWarps, columns], [kGateWarps]
+  extern __shared__ __align__(
+      16) float room[];  // [2, columns] differences, [kGateWarps, columns], [kGateWarps]
   const int columns = a.columns;
   float* sums_room = room + 2 * columns;
   float* logit_room = sums_room + kGateWarps * columns;
@@ -211,11 +215,29 @@ float* SumOrNull(const at::Tensor& tensor) {
   return Data<float>(tensor);
 }
 
+// partial [blocks, kGateSums, columns] and partial_logit [blocks] to the gradients they belong to.
+void AddUp(const at::Tensor& partial, const at::Tensor& partial_logit,
+           const GateGradients& gradients) {
+  const int64_t width = partial.size(2);
+  SumTargets targets;
+  targets.of[0].plus = SumOrNull(gradients.causal_bias);
+  targets.of[1].plus = SumOrNull(gradients.context_bias);
+  float* d_weight = SumOrNull(gradients.gate_weight);
+  targets.of[2] = {d_weight, d_weight + 2 * width};
+  targets.of[3] = {d_weight + width, d_weight + 3 * width};
+  AddPartialSums(partial, targets);
+  LogitSumKernel<<<1, kWarp, 0, c10::cuda::getCurrentCUDAStream()>>>(
+      Data<float>(partial_logit), static_cast<int>(partial_logit.numel()),
+      SumOrNull(gradients.gate_bias));
+  C10_CUDA_KERNEL_LAUNCH_CHECK();
+}
+
 }  // namespace
 
 void HeldGateForward(const Branch& causal, const Branch& context, const at::Tensor& gate_weight,
                      const at::Tensor& gate_bias, const at::Tensor& residual,
-                     const Dropout& dropout, const at::Tensor& y, const at::Tensor& beta) {
+                     const Dropout& dropout, const at::Tensor& y, const at::Tensor& beta,
+                     const FollowingNorm& norm) {
   const auto blocks =
       static_cast<unsigned>(std::min<int64_t>(8 * 132, CeilDivide(y.size(0), kGateWarps)));
   const size_t shared_bytes = 2 * static_cast<size_t>(y.size(1)) * sizeof(float);
@@ -226,7 +248,7 @@ void HeldGateForward(const Branch& causal, const Branch& context, const at::Tens
           <<<blocks, kGateWarps * kWarp, shared_bytes, c10::cuda::getCurrentCUDAStream()>>>(
               ExpertOf<T>(causal), ExpertOf<T>(context), ParameterOf(gate_weight),
               ParameterOf(gate_bias), MatrixOf<T>(residual), DropoutOf(dropout), y.size(0),
-              static_cast<int>(y.size(1)), MatrixOf<T>(y), MatrixOf<float>(beta));
+              static_cast<int>(y.size(1)), MatrixOf<T>(y), MatrixOf<float>(beta), NormOf<T>(norm));
     });
   });
   C10_CUDA_KERNEL_LAUNCH_CHECK();
@@ -254,16 +276,9 @@ void HeldGateBackward(const at::Tensor& d_y, const Branch& causal, const Branch&
     });
   });
   C10_CUDA_KERNEL_LAUNCH_CHECK();
-  SumTargets targets;
-  targets.of[0].plus = SumOrNull(gradients.causal_bias);
-  targets.of[1].plus = SumOrNull(gradients.context_bias);
-  float* d_weight = SumOrNull(gradients.gate_weight);
-  targets.of[2] = {d_weight, d_weight + 2 * width};
-  targets.of[3] = {d_weight + width, d_weight + 3 * width};
-  AddPartialSums(partial, targets);
-  LogitSumKernel<<<1, kWarp, 0, stream>>>(Data<float>(partial_logit), static_cast<int>(blocks),
-                                          SumOrNull(gradients.gate_bias));
-  C10_CUDA_KERNEL_LAUNCH_CHECK();
+  const auto add_up = [&] { AddUp(partial, partial_logit, gradients); };
+  if (gradients.side == nullptr) return add_up();
+  gradients.side->Run({partial, partial_logit}, add_up);
 }
 
 }  // namespace mixrec::model::cuda

@@ -1,38 +1,42 @@
-// Layer norm of rows held in registers: forward two passes over memory, backward four.
+// Residual sums and layer norms of rows held in registers.
 #include "model/kernels_cuda_held.cuh"
 
 namespace mixrec::model::cuda {
 namespace {
 
 constexpr int kRowWarps = 4;
-constexpr float kEpsilon = 1e-5f;
 
 template <typename T, int kPacks>
 __global__ void __launch_bounds__(kRowWarps* kWarp)
-    NormForwardKernel(Matrix<T> x, Parameter weight, Parameter bias, int64_t rows, int columns,
-                      Matrix<T> y, float* means, float* rstds) {
+    NormForwardKernel(Matrix<T> x, NormArguments<T> norm, int64_t rows, int columns) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * kRowWarps + threadIdx.x / kWarp;
   if (row >= rows) return;
-  HeldRow<kPacks> value, gain, shift;
+  HeldRow<kPacks> value;
   value.Load(x.row(row), columns);
-  gain.Load(weight, columns);
-  shift.Load(bias, columns);
-  float sum = 0.0f, squares = 0.0f;
-  ForHeld<kPacks>(columns, [&](int p, int i, int) { sum += value.at[p][i]; });
-  const float mean = WarpSum(sum) / columns;
-  ForHeld<kPacks>(columns, [&](int p, int i, int) {
-    value.at[p][i] -= mean;
-    squares += value.at[p][i] * value.at[p][i];
-  });
-  const float rstd = 1.0f / sqrtf(WarpSum(squares) / columns + kEpsilon);
-  ForHeld<kPacks>(columns, [&](int p, int i, int) {
-    value.at[p][i] = value.at[p][i] * rstd * gain.at[p][i] + shift.at[p][i];
-  });
-  value.Store(y.row(row), columns);
-  if (threadIdx.x % kWarp == 0) {
-    means[row] = mean;
-    rstds[row] = rstd;
+  NormaliseHeld(norm, row, columns, &value);
+}
+
+template <typename T, int kPacks>
+__global__ void __launch_bounds__(kRowWarps* kWarp)
+    ResidualForwardKernel(Matrix<T> raw, Parameter bias, Matrix<T> extra, float scale,
+                          Matrix<T> residual, DeviceDropout dropout, int64_t rows, int columns,
+                          Matrix<T> y, NormArguments<T> norm) {
+  const int64_t row = static_cast<int64_t>(blockIdx.x) * kRowWarps + threadIdx.x / kWarp;
+  if (row >= rows) return;
+  HeldRow<kPacks> value, more, sum;
+  value.Load(raw.row(row), columns);
+  sum.Load(residual.row(row), columns);
+  more.Load(bias, columns);
+  ForHeld<kPacks>(columns, [&](int p, int i, int) { value.at[p][i] += more.at[p][i]; });
+  if (extra.data != nullptr) {
+    more.Load(extra.row(row), columns);
+    ForHeld<kPacks>(columns, [&](int p, int i, int) { value.at[p][i] += more.at[p][i]; });
   }
+  const uint32_t seed = dropout.RowSeed(row);
+  ForHeld<kPacks>(columns, [&](int p, int i, int c) {
+    sum.at[p][i] += dropout.Factor(seed, c) * scale * value.at[p][i];
+  });
+  StoreSum(y, norm, row, columns, &sum);
 }
 
 // d_x += rstd * (g - mean(g) - x_hat * mean(g x_hat)) with g = d_y * weight.
@@ -74,8 +78,23 @@ void HeldLayerNormForward(const at::Tensor& x, const at::Tensor& weight, const a
     WithHeldPacks(x.size(1), [&](auto packs) {
       NormForwardKernel<T, decltype(packs)::value>
           <<<Blocks(x.size(0)), kRowWarps * kWarp, 0, c10::cuda::getCurrentCUDAStream()>>>(
-              MatrixOf<T>(x), ParameterOf(weight), ParameterOf(bias), x.size(0),
-              static_cast<int>(x.size(1)), MatrixOf<T>(y), Data<float>(mean), Data<float>(rstd));
+              MatrixOf<T>(x), NormOf<T>({weight, bias, y, mean, rstd}), x.size(0),
+              static_cast<int>(x.size(1)));
+    });
+  });
+  C10_CUDA_KERNEL_LAUNCH_CHECK();
+}
+
+void HeldResidualForward(const Branch& branch, const at::Tensor& residual, const Dropout& dropout,
+                         const at::Tensor& y, const FollowingNorm& norm) {
+  WithElement(y, [&](auto element) {
+    using T = decltype(element);
+    WithHeldPacks(y.size(1), [&](auto packs) {
+      ResidualForwardKernel<T, decltype(packs)::value>
+          <<<Blocks(y.size(0)), kRowWarps * kWarp, 0, c10::cuda::getCurrentCUDAStream()>>>(
+              MatrixOf<T>(branch.raw), ParameterOf(branch.bias), MatrixOf<T>(branch.extra),
+              static_cast<float>(branch.scale), MatrixOf<T>(residual), DropoutOf(dropout),
+              y.size(0), static_cast<int>(y.size(1)), MatrixOf<T>(y), NormOf<T>(norm));
     });
   });
   C10_CUDA_KERNEL_LAUNCH_CHECK();

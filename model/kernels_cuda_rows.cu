@@ -217,15 +217,22 @@ void AddPartialSums(const at::Tensor& partial, const SumTargets& targets) {
 }
 
 void ResidualForward(const Branch& branch, const at::Tensor& residual, const Dropout& dropout,
-                     at::Tensor y) {
+                     at::Tensor y, const FollowingNorm& norm) {
   if (y.numel() == 0) return;
   const c10::cuda::CUDAGuard guard(y.device());
+  if (CanHold(y.size(1), branch.raw, branch.bias, branch.extra, residual, y, norm.weight, norm.bias,
+              norm.y)) {
+    return HeldResidualForward(branch, residual, dropout, y, norm);
+  }
   const bool packs = AllowPacks(y.size(1), branch.raw, branch.bias, branch.extra, residual, y);
   WithElement(y, [&](auto element) {
     using T = decltype(element);
     (packs ? LaunchResidualForward<T, 8> : LaunchResidualForward<T, 1>)(branch, residual, dropout,
                                                                         y);
   });
+  if (norm.weight.defined()) {
+    LayerNormForward(y, norm.weight, norm.bias, norm.y, norm.mean, norm.rstd);
+  }
 }
 
 void ResidualBackward(const at::Tensor& d_y, double scale, const Dropout& dropout, at::Tensor d_raw,

@@ -12,16 +12,17 @@ struct RunningMean {
   float sum[2] = {};                      // of this thread's weights only
   float mean[kHead / 8][4] = {};
 
-  // Takes scores in, rescales, and gives the weights as left operands.
-  template <int kTiles>
-  __device__ __forceinline__ void Take(const float (&scores)[kTiles][4], uint32_t seen, float scale,
-                                       uint32_t (&weights)[kTiles / 2][4]) {
+  // Takes scores in, rescales, and gives the weights as left operands. `counts(bit)`: whether the
+  // score [bit / 4][bit % 4] is one of those.
+  template <int kTiles, typename Counts>
+  __device__ __forceinline__ void Take(const float (&scores)[kTiles][4], const Counts& counts,
+                                       float scale, uint32_t (&weights)[kTiles / 2][4]) {
     float next[2] = {largest[0], largest[1]};
 #pragma unroll
     for (int j = 0; j < kTiles; ++j) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        if (seen >> (4 * j + i) & 1) next[i >> 1] = fmaxf(next[i >> 1], scores[j][i] * scale);
+        if (counts(4 * j + i)) next[i >> 1] = fmaxf(next[i >> 1], scores[j][i] * scale);
       }
     }
     float correction[2];
@@ -43,8 +44,7 @@ struct RunningMean {
     for (int j = 0; j < kTiles; ++j) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        const bool counts = seen >> (4 * j + i) & 1;
-        weight[j][i] = counts ? exp2f(scores[j][i] * scale - largest[i >> 1]) : 0.0f;
+        weight[j][i] = counts(4 * j + i) ? exp2f(scores[j][i] * scale - largest[i >> 1]) : 0.0f;
         sum[i >> 1] += weight[j][i];
       }
     }
@@ -75,19 +75,25 @@ struct RunningMean {
 
 template <int kHead>
 constexpr size_t ForwardBytes() {
-  return sizeof(Bf16) * SharedTile<kHead>::kPitch * (5 * kTileRows + 2 * kSharedRows);
+  return sizeof(Bf16) * SharedTile<kHead>::kPitch * 5 * kTileRows;
 }
 
+// Blocks of a multiprocessor: with eight, sixteen warps hide each other's waiting, at the price of
+// a few registers spilt.
 template <int kHead>
-__global__ void __launch_bounds__(kTileThreads)
+constexpr int kForwardBlocks = kHead <= 64 ? 8 : 1;
+
+template <int kHead>
+__global__ void __launch_bounds__(kTileThreads, kForwardBlocks<kHead>)
     TileForwardKernel(TileArguments a, KindRows<Bf16> out, KindRows<float> log_sum_exp) {
   extern __shared__ __align__(16) Bf16 room[];
   constexpr int kRow = SharedTile<kHead>::kPitch;
-  const SharedTile<kHead> q{room};
-  const SharedTile<kHead> k[2] = {{room + kTileRows * kRow}, {room + 2 * kTileRows * kRow}};
-  const SharedTile<kHead> v[2] = {{room + 3 * kTileRows * kRow}, {room + 4 * kTileRows * kRow}};
-  const SharedTile<kHead> shared_k{room + 5 * kTileRows * kRow};
-  const SharedTile<kHead> shared_v{room + (5 * kTileRows + kSharedRows) * kRow};
+  const auto part = [&](int index) { return SharedTile<kHead>{room + index * kTileRows * kRow}; };
+  const SharedTile<kHead> q = part(0);
+  const auto k = [&](int chunk) { return part(1 + (chunk & 1)); };
+  const auto v = [&](int chunk) { return part(3 + (chunk & 1)); };
+  // Where the second chunk will be copied to when these have served.
+  const SharedTile<kHead> shared_k = k(1), shared_v = v(1);
   const Tile tile(a.tiles + static_cast<int64_t>(blockIdx.x / a.heads) * kTileFields);
   if (tile.queries() == 0) return;
   const TileKeys keys(a, tile);
@@ -97,8 +103,8 @@ __global__ void __launch_bounds__(kTileThreads)
 
   const auto copy_chunk = [&](int chunk) {
     const int begin = keys.Begin(tile, chunk), end = keys.End(tile, chunk);
-    CopyRows<kHead, kTileRows>(a.k, offset, begin, end, k[chunk & 1]);
-    CopyRows<kHead, kTileRows>(a.v, offset, begin, end, v[chunk & 1]);
+    CopyRows<kHead, kTileRows>(a.k, offset, begin, end, k(chunk));
+    CopyRows<kHead, kTileRows>(a.v, offset, begin, end, v(chunk));
   };
   CopyRows<kHead, kTileRows>(a.q, offset, tile[kTileQueryBegin], tile[kTileQueryEnd], q);
   copy_chunk(0);
@@ -112,17 +118,23 @@ __global__ void __launch_bounds__(kTileThreads)
     rows[h] = valid[h] ? a.query_rows[tile[kTileQueryBegin] + query] : -1;
   }
   RunningMean<kHead> causal, context;
-  const auto take = [&](const auto& scores, const Seen& seen, const SharedTile<kHead>& values) {
+  // Scores to the mean of one kind of attention.
+  const auto add = [&](RunningMean<kHead>& mean, const auto& scores, const auto& counts,
+                       const SharedTile<kHead>& values) {
     constexpr int kTiles = sizeof(scores) / sizeof(scores[0]);
     uint32_t weights[kTiles / 2][4];
-    if (__any_sync(kAllLanes, seen.causal != 0)) {
-      causal.Take(scores, seen.causal, scale, weights);
-      AddWeightedRows<kHead>(weights, values, lane, causal.mean);
-    }
-    if (__any_sync(kAllLanes, seen.context != 0)) {
-      context.Take(scores, seen.context, scale, weights);
-      AddWeightedRows<kHead>(weights, values, lane, context.mean);
-    }
+    mean.Take(scores, counts, scale, weights);
+    AddWeightedRows<kHead>(weights, values, lane, mean.mean);
+  };
+  const auto add_seen = [&](RunningMean<kHead>& mean, const auto& scores, uint32_t seen,
+                            const SharedTile<kHead>& values) {
+    if (!__any_sync(kAllLanes, seen != 0)) return;
+    add(
+        mean, scores, [seen](int bit) { return (seen >> bit & 1) != 0; }, values);
+  };
+  const auto take = [&](const auto& scores, const Seen& seen, const SharedTile<kHead>& values) {
+    add_seen(causal, scores, seen.causal, values);
+    add_seen(context, scores, seen.context, values);
   };
   for (int base = 0; base < keys.shared; base += kSharedRows) {
     CopyShared(a, keys, base, offset, shared_k, shared_v);
@@ -144,13 +156,18 @@ __global__ void __launch_bounds__(kTileThreads)
       WaitCopies<0>();
     }
     __syncthreads();
-    const bool own = chunk < keys.own_chunks;
+    const int begin = keys.Begin(tile, chunk), end = keys.End(tile, chunk);
+    const SharedTile<kHead> values = v(chunk);
     float scores[kTileRows / 8][4];
-    MultiplyRows(q, first, k[chunk & 1], lane, scores);
-    take(scores,
-         SeenRows<kTileRows / 8>(a, own, keys.Begin(tile, chunk), keys.End(tile, chunk), lane,
-                                 valid, rows),
-         v[chunk & 1]);
+    MultiplyRows(q, first, k(chunk), lane, scores);
+    if (chunk < keys.own_chunks || end - begin < kTileRows) {
+      take(scores,
+           SeenRows<kTileRows / 8>(a, chunk < keys.own_chunks, begin, end, lane, valid, rows),
+           values);
+    } else {  // earlier rows, of which every query sees all
+      add(
+          causal, scores, [](int) { return true; }, values);
+    }
     __syncthreads();
   }
 

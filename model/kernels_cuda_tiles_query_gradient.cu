@@ -8,8 +8,8 @@ namespace {
 
 template <int kHead>
 constexpr size_t QueryBytes() {
-  return sizeof(Bf16) * (SharedTile<kHead>::kPitch * (7 * kTileRows + 2 * kSharedRows) +
-                         SharedTile<kExchangePitch>::kPitch * 3 * kTileRows) +
+  return sizeof(Bf16) * kTileRows *
+             (SharedTile<kHead>::kPitch * 7 + SharedTile<kExchangePitch>::kPitch * 2) +
          sizeof(float) * 2 * kTileRows;
 }
 
@@ -65,6 +65,24 @@ __device__ __forceinline__ void ScoreGradient(const float (&scores)[kTiles][4],
   }
 }
 
+// The same of rows before the group, which the causal attention alone sees. No weight is above 1,
+// so rows that are not there (zeros) give finite gradients, which multiply zeros.
+template <int kTiles>
+__device__ __forceinline__ void EarlierScoreGradient(const float (&scores)[kTiles][4],
+                                                     const float (&d_weight)[kTiles][4],
+                                                     const QuerySums& sums, float scale,
+                                                     float (&d_score)[kTiles][4]) {
+#pragma unroll
+  for (int j = 0; j < kTiles; ++j) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int h = i >> 1;
+      const float weight = exp2f(fminf(scores[j][i] * scale - sums.log_sum_exp[kCausal][h], 0.0f));
+      d_score[j][i] = weight * (d_weight[j][i] - sums.delta[kCausal][h]);
+    }
+  }
+}
+
 template <int kHead>
 __global__ void __launch_bounds__(kTileThreads)
     TileQueryGradientKernel(TileArguments a, TileBackwardArguments b) {
@@ -72,15 +90,15 @@ __global__ void __launch_bounds__(kTileThreads)
   constexpr int kRow = SharedTile<kHead>::kPitch;
   const auto part = [&](int index) { return SharedTile<kHead>{room + index * kTileRows * kRow}; };
   const SharedTile<kHead> q = part(0), d_out[2] = {part(1), part(2)};
-  const SharedTile<kHead> k[2] = {part(3), part(4)}, v[2] = {part(5), part(6)};
-  const SharedTile<kHead> shared_k = part(7);
-  const SharedTile<kHead> shared_v{shared_k.data + kSharedRows * kRow};
-  Bf16* rest = shared_v.data + kSharedRows * kRow;
+  const auto k = [&](int chunk) { return part(3 + (chunk & 1)); };
+  const auto v = [&](int chunk) { return part(5 + (chunk & 1)); };
+  // Where the second chunk will be copied to when these have served.
+  const SharedTile<kHead> shared_k = k(1), shared_v = v(1);
+  Bf16* rest = part(7).data;
   constexpr int kExchange = SharedTile<kExchangePitch>::kPitch * kTileRows;
-  const SharedTile<kExchangePitch> d_score_exchange{rest};
-  const SharedTile<kExchangePitch> weight_exchange[2] = {{rest + kExchange},
-                                                         {rest + 2 * kExchange}};
-  auto* deltas = reinterpret_cast<float*>(rest + 3 * kExchange);  // [2][kTileRows]
+  static_assert(kHead >= kExchangePitch, "weights have room where values were");
+  const SharedTile<kExchangePitch> d_score_exchange{rest}, causal_exchange{rest + kExchange};
+  auto* deltas = reinterpret_cast<float*>(rest + 2 * kExchange);  // [2][kTileRows]
 
   const Tile tile(a.tiles + static_cast<int64_t>(blockIdx.x / a.heads) * kTileFields);
   if (tile[kTileKeyBegin] == tile[kTileKeyEnd]) return;
@@ -93,8 +111,8 @@ __global__ void __launch_bounds__(kTileThreads)
 
   const auto copy_chunk = [&](int chunk) {
     const int begin = keys.Begin(tile, chunk), end = keys.End(tile, chunk);
-    CopyRows<kHead, kTileRows>(a.k, offset, begin, end, k[chunk & 1]);
-    CopyRows<kHead, kTileRows>(a.v, offset, begin, end, v[chunk & 1]);
+    CopyRows<kHead, kTileRows>(a.k, offset, begin, end, k(chunk));
+    CopyRows<kHead, kTileRows>(a.v, offset, begin, end, v(chunk));
   };
   if (query_begin < query_end) {
     CopyRows<kHead, kTileRows>(a.q, offset, query_begin, query_end, q);
@@ -156,7 +174,8 @@ __global__ void __launch_bounds__(kTileThreads)
   }
 
   float d_q[kHead / 8][4] = {};
-  // One chunk of keys: adds to d_q, and leaves weights and gradients of the scores to exchange.
+  // One chunk of keys: adds to d_q, and leaves weights and gradients of the scores to exchange, the
+  // weights of the context attention in the place of the values.
   const auto take = [&](auto width, const SharedTile<kHead>& ks, const SharedTile<kHead>& vs,
                         const Seen& seen, bool exchange) {
     constexpr int kTiles = decltype(width)::value;
@@ -178,17 +197,30 @@ __global__ void __launch_bounds__(kTileThreads)
     AddWeightedRows<kHead>(left, ks, lane, d_q);
     if (!exchange) return;
     StoreLeft(left, first, lane, d_score_exchange);
-#pragma unroll
-    for (int kind = 0; kind < 2; ++kind) {
-      AsLeft(weight[kind], left);
-      StoreLeft(left, first, lane, weight_exchange[kind]);
-    }
+    AsLeft(weight[kCausal], left);
+    StoreLeft(left, first, lane, causal_exchange);
+    if (kinds == 1) return;
+    __syncthreads();
+    AsLeft(weight[kContext], left);
+    StoreLeft(left, first, lane, SharedTile<kExchangePitch>{vs.data});
+  };
+  // A chunk of rows before the group: adds to d_q alone.
+  const auto take_earlier = [&](const SharedTile<kHead>& ks, const SharedTile<kHead>& vs) {
+    float scores[kTileRows / 8][4], d_weight[kTileRows / 8][4], d_score[kTileRows / 8][4];
+    MultiplyRows(q, first, ks, lane, scores);
+    MultiplyRows(d_out[kCausal], first, vs, lane, d_weight);
+    EarlierScoreGradient(scores, d_weight, sums, scale, d_score);
+    uint32_t left[kTileRows / 16][4];
+    AsLeft(d_score, left);
+    AddWeightedRows<kHead>(left, ks, lane, d_q);
   };
   // Gradients of 16 keys from `key` on, columns [column, column + 16), by all queries of the tile.
-  const auto gather = [&](int key, int column, float(&d_k)[2][4], float(&d_v)[2][4]) {
+  const auto gather = [&](int key, int column, const SharedTile<kHead>& vs, float(&d_k)[2][4],
+                          float(&d_v)[2][4]) {
     AddTransposed(d_score_exchange, key, q, column, lane, d_k);
-    AddTransposed(weight_exchange[0], key, d_out[0], column, lane, d_v);
-    if (kinds > 1) AddTransposed(weight_exchange[1], key, d_out[1], column, lane, d_v);
+    AddTransposed(causal_exchange, key, d_out[kCausal], column, lane, d_v);
+    if (kinds == 1) return;
+    AddTransposed(SharedTile<kExchangePitch>{vs.data}, key, d_out[kContext], column, lane, d_v);
   };
 
   for (int base = 0; base < keys.shared; base += kSharedRows) {
@@ -203,7 +235,7 @@ __global__ void __launch_bounds__(kTileThreads)
     __syncthreads();
     for (int column = 16 * warp; column < kHead; column += 16 * kTileWarps) {
       float d_k[2][4] = {}, d_v[2][4] = {};
-      gather(0, column, d_k, d_v);
+      gather(0, column, shared_v, d_k, d_v);
 #pragma unroll
       for (int j = 0; j < 2; ++j) {
 #pragma unroll
@@ -230,15 +262,19 @@ __global__ void __launch_bounds__(kTileThreads)
     }
     __syncthreads();
     const bool own = chunk < keys.own_chunks, exchange = own && tile[kTileWhole] != 0;
-    take(std::integral_constant<int, kTileRows / 8>(), k[chunk & 1], v[chunk & 1],
-         SeenRows<kTileRows / 8>(a, own, keys.Begin(tile, chunk), keys.End(tile, chunk), lane,
-                                 valid, rows),
-         exchange);
+    if (own) {
+      take(std::integral_constant<int, kTileRows / 8>(), k(chunk), v(chunk),
+           SeenRows<kTileRows / 8>(a, own, keys.Begin(tile, chunk), keys.End(tile, chunk), lane,
+                                   valid, rows),
+           exchange);
+    } else {
+      take_earlier(k(chunk), v(chunk));
+    }
     __syncthreads();
     if (!exchange) continue;
     for (int column = 0; column < kHead; column += 16) {
       float d_k[2][4] = {}, d_v[2][4] = {};
-      gather(first, column, d_k, d_v);
+      gather(first, column, v(chunk), d_k, d_v);
 #pragma unroll
       for (int j = 0; j < 2; ++j) {
 #pragma unroll

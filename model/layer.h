@@ -16,6 +16,7 @@
 #include "model/parameters.h"
 #include "model/streams.h"
 #include "tensor/products.h"
+#include "tensor/side_stream.h"
 
 namespace mixrec::model {
 
@@ -30,6 +31,7 @@ struct Columns {
 struct LayerSaved {
   bool trimmed = false;
   at::Tensor x;             // [T, D] input
+  at::Tensor normal1;       // LN1(x), from the layer before until it is used
   at::Tensor mean1, rstd1;  // [T] (pre-LN) or [R] (post-LN)
   at::Tensor q, k, v;       // [R, D], [T, D], [T, D]
   at::Tensor column_kv;     // [C, 2D]
@@ -55,11 +57,13 @@ struct LayerSaved {
 struct LayerModel {
   const ModelOptions* options;
   const DenseParameters* parameters;
+  tensor::SideStream* side;  // takes work beside the model's main chain
 };
 
 class Layer {
  public:
-  // `damoe` counts DAMoE (or base) layers from the bottom; negative: a plain layer.
+  // `damoe` counts DAMoE (or base) layers from the bottom; negative: a plain layer. Keeps the
+  // models' sides; after Forward and Backward they are joined.
   Layer(const OptConfig& config, const OptLayer& weights, const std::vector<LayerModel>& models,
         int damoe, int layer);
 
@@ -71,9 +75,14 @@ class Layer {
   void Fold();
   void Unfold() { own_.at(0).folded = {}; }
 
-  // Output [R, D]; with `trimmed` only the rows read.
+  // Output [R, D]; with `trimmed` only the rows read. What the layer after this one begins with is
+  // made along with the output where that is cheap, and left in `next.saved`.
+  struct Next {
+    const Layer* layer = nullptr;  // none
+    LayerSaved* saved = nullptr;
+  };
   at::Tensor Forward(const Streams& streams, const Columns& columns, const at::Tensor& x,
-                     bool trimmed, LayerSaved* saved) const;
+                     bool trimmed, LayerSaved* saved, Next next) const;
   // d_output [R, D] is consumed (overwritten). Returns d x [T, D]; with `special_only` just its
   // rows streams.special_rows() [S, D], all that the bottom layer needs.
   at::Tensor Backward(const Streams& streams, Columns* columns, at::Tensor d_output,
@@ -87,6 +96,7 @@ class Layer {
     Adapter causal, context, recommendation;
     at::Tensor gate_weight, gate_bias, d_gate_weight, d_gate_bias;  // fp32
     double dropout = 0;
+    tensor::SideStream* side = nullptr;
     struct {
       Adapter::Folded causal, context, recommendation;  // undefined weights: not folded
     } folded;
@@ -98,14 +108,19 @@ class Layer {
   void Project(const at::Tensor& a, const at::Tensor& query_a, LayerSaved* saved) const;
   AttentionInputs InputsOf(const Streams& streams, int64_t model, const LayerSaved& saved,
                            bool context) const;
-  void Attend(const Streams& streams, const Columns& columns, LayerSaved* saved) const;
+  // Keys and values of the columns, on the side.
+  void StartColumns(const Columns& columns, LayerSaved* saved) const;
+  void Attend(const Streams& streams, LayerSaved* saved) const;
   // The output projections of saved->attention.
   at::Tensor ProjectAttention(const Streams& streams, const LayerSaved& saved) const;
+  // `norm`: of the sum.
   at::Tensor Mix(const Streams& streams, const at::Tensor& residual, const at::Tensor& a,
-                 LayerSaved* saved) const;
+                 LayerSaved* saved, FollowingNorm* norm) const;
   void MixOwn(const Streams& streams, int64_t model, const at::Tensor& residual,
-              const at::Tensor& a, const at::Tensor& sum, LayerSaved* saved) const;
-  at::Tensor FeedForward(const Streams& streams, LayerSaved* saved) const;
+              const at::Tensor& a, const at::Tensor& sum, const FollowingNorm& norm,
+              LayerSaved* saved) const;
+  at::Tensor FeedForward(const Streams& streams, const at::Tensor& f, LayerSaved* saved,
+                         Next next) const;
   at::Tensor FeedForwardBackward(const Streams& streams, const at::Tensor& d_sum2,
                                  const LayerSaved& saved) const;
   void RecommendationBackward(const Streams& streams, int64_t model, const at::Tensor& d_sum2,
@@ -120,6 +135,15 @@ class Layer {
   // Of a model, into its parts of both gradients.
   void MixOwnBackward(const Streams& streams, int64_t model, const at::Tensor& d_sum1,
                       const LayerSaved& saved, const MixGradient& d) const;
+  // Adds one expert's part: d_raw [R, D] is the gradient of its branch, `projected` where that of
+  // its attention's projection goes (d_raw itself for a parallel expert); d_a is added to where
+  // `has_a` says that there is something.
+  void ExpertBackward(const Own& own, const Adapter& adapter, const at::Tensor& d_raw,
+                      const at::Tensor& input, const Adapter::Saved& adapter_saved,
+                      const at::Tensor& projected, const at::Tensor& d_a, bool* has_a) const;
+  // Adds to columns->d_c.
+  void ColumnsBackward(const at::Tensor& d_column_kv, const LayerSaved& saved,
+                       Columns* columns) const;
   at::Tensor AttendBackward(const Streams& streams, Columns* columns, const MixGradient& d,
                             bool special_only, const LayerSaved& saved) const;
 
@@ -127,6 +151,13 @@ class Layer {
   at::Tensor OwnQueries(const Streams& streams, int64_t model, bool trimmed,
                         const at::Tensor& x) const;
   Dropout BranchDropout(const Streams& streams, int64_t model, bool trimmed, int branch) const;
+  void Join() const;
+  // A norm of [R, D] sums like `sum`, with room for its results.
+  static FollowingNorm NormAfter(const at::Tensor& sum, const at::Tensor& weight,
+                                 const at::Tensor& bias);
+  // A model's part of it.
+  static FollowingNorm PartOf(const Streams& streams, int64_t model, bool trimmed,
+                              const FollowingNorm& norm);
   at::Tensor Normalise(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                        at::Tensor* mean, at::Tensor* rstd) const;
 

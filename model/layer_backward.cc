@@ -1,3 +1,5 @@
+// A layer's backward pass. Gradients of weights are made on the side; the main chain is the
+// gradient of the layer's input.
 #include "model/layer.h"
 #include "tensor/phase.h"
 
@@ -21,6 +23,7 @@ at::Tensor Layer::Backward(const Streams& streams, Columns* columns, at::Tensor 
     LayerNormBackward(d_output, saved.sum2, w_.ln2_weight, saved.mean2, saved.rstd2, d_sum2);
   }
   at::Tensor d_f = FeedForwardBackward(streams, d_sum2, saved);
+  Join();             // d_sum2 changes from here on
   at::Tensor d_sum1;  // also the gradient of the residual x
   if (pre_norm_) {
     d_sum1 = d_sum2;
@@ -51,6 +54,7 @@ at::Tensor Layer::Backward(const Streams& streams, Columns* columns, at::Tensor 
   } else {
     d_x.add_(d_a);
   }
+  Join();
   return d_x;
 }
 
@@ -80,17 +84,27 @@ void Layer::RecommendationBackward(const Streams& streams, int64_t model, const 
   const Adapter::Saved& kept = saved.own[static_cast<size_t>(model)].recommendation;
   const Dropout dropout = BranchDropout(streams, model, saved.trimmed, 1);
   const bool same = !adapter.parallel() && dropout.probability <= 0.0;
-  const at::Tensor d_raw = same ? d_sum2 : d_ffn;
-  ResidualBackward(d_sum2, adapter.scale(), dropout, d_raw, adapter.up_bias_gradient());
+  at::Tensor d_raw = d_ffn;  // a serial adapter's input has a gradient of its own
+  if (!adapter.parallel()) d_raw = same ? d_sum2 : at::empty_like(d_sum2);
+  tensor::SideStream* side = own(model).side;
+  const auto residual = [&] {
+    ResidualBackward(d_sum2, adapter.scale(), dropout, d_raw, adapter.up_bias_gradient());
+  };
+  if (same) {
+    side->Run({d_sum2}, residual);  // a sum over its rows, no more
+  } else {
+    residual();
+  }
   if (!adapter.parallel()) {
-    adapter.Backward(d_raw, streams.Part(model, saved.trimmed, saved.ffn), kept, d_raw, d_ffn);
+    adapter.Backward(d_raw, streams.Part(model, saved.trimmed, saved.ffn), kept, d_raw, d_ffn,
+                     side);
     if (d_f.defined()) at::Tensor(d_f).zero_();
     return;
   }
   const at::Tensor y = streams.Part(model, saved.trimmed, saved.y);
   at::Tensor mean, rstd;
   const at::Tensor f = pre_norm_ ? Normalise(y, w_.ln2_weight, w_.ln2_bias, &mean, &rstd) : y;
-  adapter.Backward(d_raw, f, kept, adapter.adds_input() ? d_raw : at::Tensor(), d_f);
+  adapter.Backward(d_raw, f, kept, adapter.adds_input() ? d_raw : at::Tensor(), d_f, side);
 }
 
 Layer::MixGradient Layer::MixBackward(const Streams& streams, const at::Tensor& d_sum1,
@@ -122,46 +136,68 @@ void Layer::MixOwnBackward(const Streams& streams, int64_t model, const at::Tens
   const Own& own = own_[static_cast<size_t>(model)];
   const LayerSaved::Own& kept = saved.own[static_cast<size_t>(model)];
   const Dropout dropout = BranchDropout(streams, model, saved.trimmed, 0);
-  const at::Tensor d_branches = streams.Experts(model, saved.trimmed, d.projected);
-  const at::Tensor d_causal = d_branches[0], d_context = d_branches[d_branches.size(0) - 1];
+  const at::Tensor d_projected = streams.Experts(model, saved.trimmed, d.projected);
+  const at::Tensor d_a = d.a.defined() ? streams.Part(model, saved.trimmed, d.a) : at::Tensor();
+  const auto branch = [&](const Adapter& adapter, int64_t i) {
+    return adapter.parallel() ? d_projected[i] : at::empty_like(d_sum1);
+  };
+  const at::Tensor d_causal = branch(own.causal, 0);
+  at::Tensor d_context;
   if (kind_ == Kind::kBase) {
     ResidualBackward(d_sum1, 1.0, dropout, d_causal, own.causal.up_bias_gradient());
   } else {
+    d_context = branch(own.context, 1);
     GateGradients gradients{d_causal,
                             d_context,
                             own.causal.up_bias_gradient(),
                             own.context.up_bias_gradient(),
                             own.d_gate_weight,
-                            own.d_gate_bias};
+                            own.d_gate_bias,
+                            own.side};
     GateBackward(d_sum1, kept.causal_value, kept.context_value, own.gate_weight, kept.beta, dropout,
                  &gradients);
   }
-  at::Tensor a, d_a = d.a.defined() ? streams.Part(model, saved.trimmed, d.a) : at::Tensor();
-  bool parallel = false;  // whether d_a holds something
-  const auto expert = [&](const Adapter& adapter, const at::Tensor& d_raw,
-                          const at::Tensor& attended, const Adapter::Saved& adapter_saved) {
-    if (!adapter.parallel()) {
-      adapter.Backward(d_raw, attended, adapter_saved, d_raw, d_raw);
-      return;
-    }
-    // a = LN1(x) again.
-    if (!a.defined()) {
-      const at::Tensor x = OwnQueries(streams, model, saved.trimmed, saved.x);
-      at::Tensor mean, rstd;
-      a = pre_norm_ ? Normalise(x, w_.ln1_weight, w_.ln1_bias, &mean, &rstd) : x;
-    }
-    const at::Tensor base = adapter.adds_input() ? d_raw : at::Tensor();
-    const at::Tensor d_input = parallel ? at::empty_like(d_raw) : d_a;
-    adapter.Backward(d_raw, a, adapter_saved, base, d_input);
-    if (parallel) d_a.add_(d_input);
-    parallel = true;
-  };
-  const at::Tensor projected = streams.Experts(model, saved.trimmed, saved.projected);
-  expert(own.causal, d_causal, projected[0], kept.causal);
-  if (kind_ == Kind::kDamoe) {
-    expert(own.context, d_context, projected[projected.size(0) - 1], kept.context);
+  at::Tensor a;  // LN1(x) again
+  if (own.causal.parallel() || (kind_ == Kind::kDamoe && own.context.parallel())) {
+    const at::Tensor x = OwnQueries(streams, model, saved.trimmed, saved.x);
+    at::Tensor mean, rstd;
+    a = pre_norm_ ? Normalise(x, w_.ln1_weight, w_.ln1_bias, &mean, &rstd) : x;
   }
-  if (d_a.defined() && !parallel) d_a.zero_();
+  const at::Tensor projected = streams.Experts(model, saved.trimmed, saved.projected);
+  bool has_a = false;
+  ExpertBackward(own, own.causal, d_causal, own.causal.parallel() ? a : projected[0], kept.causal,
+                 d_projected[0], d_a, &has_a);
+  if (kind_ == Kind::kDamoe) {
+    ExpertBackward(own, own.context, d_context,
+                   own.context.parallel() ? a : projected[projected.size(0) - 1], kept.context,
+                   d_projected[1], d_a, &has_a);
+  }
+  if (d_a.defined() && !has_a) at::Tensor(d_a).zero_();
+}
+
+void Layer::ExpertBackward(const Own& own, const Adapter& adapter, const at::Tensor& d_raw,
+                           const at::Tensor& input, const Adapter::Saved& adapter_saved,
+                           const at::Tensor& projected, const at::Tensor& d_a, bool* has_a) const {
+  if (!adapter.parallel()) {
+    return adapter.Backward(d_raw, input, adapter_saved, d_raw, projected, own.side);
+  }
+  const at::Tensor base = adapter.adds_input() ? d_raw : at::Tensor();
+  const at::Tensor d_input = *has_a ? at::empty_like(d_raw) : d_a;
+  adapter.Backward(d_raw, input, adapter_saved, base, d_input, own.side);
+  if (*has_a) at::Tensor(d_a).add_(d_input);
+  *has_a = true;
+}
+
+void Layer::ColumnsBackward(const at::Tensor& d_column_kv, const LayerSaved& saved,
+                            Columns* columns) const {
+  const int64_t width = columns->c.size(1);
+  const at::Tensor d_normal = InputGradient(d_column_kv, w_.qkv_weight.narrow(0, width, 2 * width));
+  if (pre_norm_) {
+    LayerNormBackward(d_normal, columns->c, w_.ln1_weight, saved.column_mean, saved.column_rstd,
+                      columns->d_c);
+  } else {
+    columns->d_c.add_(d_normal);
+  }
 }
 
 at::Tensor Layer::AttendBackward(const Streams& streams, Columns* columns, const MixGradient& d,
@@ -196,14 +232,7 @@ at::Tensor Layer::AttendBackward(const Streams& streams, Columns* columns, const
     });
   }
   if (d_column_kv.defined()) {
-    const at::Tensor d_normal =
-        InputGradient(d_column_kv, w_.qkv_weight.narrow(0, width, 2 * width));
-    if (pre_norm_) {
-      LayerNormBackward(d_normal, columns->c, w_.ln1_weight, saved.column_mean, saved.column_rstd,
-                        columns->d_c);
-    } else {
-      columns->d_c.add_(d_normal);
-    }
+    own_[0].side->Run({d_column_kv}, [&] { ColumnsBackward(d_column_kv, saved, columns); });
   }
   if (!saved.trimmed && !special_only) {
     return InputGradient(d_qkv, w_.qkv_weight, d.a);

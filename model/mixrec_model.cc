@@ -1,5 +1,6 @@
 #include "model/mixrec_model.h"
 
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -7,6 +8,7 @@
 #include "model/layer.h"
 #include "model/streams.h"
 #include "tensor/branches.h"
+#include "tensor/side_stream.h"
 
 namespace mixrec::model {
 namespace {
@@ -25,7 +27,10 @@ class MixrecModel::Impl {
     std::vector<LayerModel> models;
     for (const Member& member : members_) {
       CHECK_EQ(member.options.replace_every, options.replace_every);
-      models.push_back({&member.options, member.parameters});
+      // What has others beside it needs nothing on the side.
+      sides_.push_back(std::make_unique<tensor::SideStream>(
+          members_.size() == 1 ? backbone.word_embedding.device() : at::Device(at::kCPU)));
+      models.push_back({&member.options, member.parameters, sides_.back().get()});
     }
     int damoe = 0;
     for (int k = 0; k < static_cast<int>(backbone.layers.size()); ++k) {
@@ -58,12 +63,15 @@ class MixrecModel::Impl {
     streams_ = Streams(std::move(streams), &branches_);
     MakeColumns(rows);
     saved_.clear();
-    saved_.resize(training ? layers_.size() : 1);
+    saved_.resize(training ? layers_.size() : 2);
     at::Tensor x = Embed();
     for (size_t k = 0; k < layers_.size(); ++k) {
-      LayerSaved* saved = &saved_[training ? k : 0];
+      LayerSaved* saved = &saved_[training ? k : k % 2];
+      Layer::Next next;
+      if (k + 1 < layers_.size()) next = {&layers_[k + 1], &saved_[training ? k + 1 : (k + 1) % 2]};
+      x = layers_[k].Forward(streams_, columns_, x, /*trimmed=*/k + 1 == layers_.size(), saved,
+                             next);
       if (!training) *saved = LayerSaved();
-      x = layers_[k].Forward(streams_, columns_, x, /*trimmed=*/k + 1 == layers_.size(), saved);
     }
     if (!training) saved_.clear();
     return FinalNorm(x);
@@ -110,7 +118,7 @@ class MixrecModel::Impl {
     for (const Layer& layer : layers_) {
       LayerSaved saved;
       trace.hidden.push_back(
-          layer.Forward(streams_, columns_, trace.hidden.back(), /*trimmed=*/false, &saved));
+          layer.Forward(streams_, columns_, trace.hidden.back(), /*trimmed=*/false, &saved, {}));
       if (layer.mixes()) trace.beta.push_back(saved.own[0].beta);
     }
     return trace;
@@ -211,6 +219,7 @@ class MixrecModel::Impl {
   const Backbone& backbone_;
   const std::vector<Member> members_;
   const tensor::Branches branches_;
+  std::vector<std::unique_ptr<tensor::SideStream>> sides_;  // of the members
   std::vector<Layer> layers_;
   std::vector<std::pair<int64_t, int64_t>> gradients_;  // a layer's, in the flat gradient
 

@@ -34,6 +34,15 @@ Dropout MakeDropout(const Lane& lane, const RowShape& shape) {
   return dropout;
 }
 
+// A norm that follows sums [rows, width], and its results by name.
+FollowingNorm MakeNorm(const Lane& lane, const at::Tensor& gain, const at::Tensor& shift,
+                       at::IntArrayRef sizes, NamedTensors* results) {
+  FollowingNorm norm{lane.Copy(gain), lane.Copy(shift), lane.Poisoned(sizes),
+                     lane.PoisonedFp32({sizes[0]}), lane.PoisonedFp32({sizes[0]})};
+  results->insert(results->end(), {{"norm", norm.y}, {"mean", norm.mean}, {"rstd", norm.rstd}});
+  return norm;
+}
+
 using RowsCuda = KernelsCuda;
 
 TEST_P(RowsCuda, ResidualForwardAndBackwardEqualCpu) {
@@ -42,7 +51,8 @@ TEST_P(RowsCuda, ResidualForwardAndBackwardEqualCpu) {
     const at::Tensor raw = Random({shape.rows, shape.width}), bias = RandomFp32({shape.width}),
                      extra = Random({shape.rows, shape.width}),
                      residual = Random({shape.rows, shape.width}),
-                     d_y = Random({shape.rows, shape.width}), d_bias = RandomFp32({shape.width});
+                     d_y = Random({shape.rows, shape.width}), d_bias = RandomFp32({shape.width}),
+                     gain = Random({shape.width}), shift = Random({shape.width});
     const auto run = [&](const Lane& lane) {
       Branch branch;
       branch.raw = lane.Copy(raw);
@@ -52,12 +62,20 @@ TEST_P(RowsCuda, ResidualForwardAndBackwardEqualCpu) {
       const Dropout dropout = MakeDropout(lane, shape);
       const at::Tensor y = lane.Poisoned(raw.sizes()), d_raw = lane.Poisoned(raw.sizes());
       const at::Tensor d_bias_sum = lane.Exactly(d_bias);
-      ResidualForward(branch, lane.Copy(residual), dropout, y);
+      NamedTensors results;
+      ResidualForward(branch, lane.Copy(residual), dropout, y,
+                      MakeNorm(lane, gain, shift, raw.sizes(), &results));
+      const at::Tensor alone = lane.Poisoned(raw.sizes());
+      ResidualForward(branch, lane.Copy(residual), dropout, alone);
       ResidualBackward(lane.Copy(d_y), 0.5, dropout, d_raw, d_bias_sum);
       const at::Tensor unbiased = lane.Poisoned(raw.sizes());
       ResidualBackward(lane.Copy(d_y), 0.5, dropout, unbiased, at::Tensor());
-      return NamedTensors{
-          {"y", y}, {"d_raw", d_raw}, {"d_bias", d_bias_sum}, {"unbiased", unbiased}};
+      results.insert(results.end(), {{"y", y},
+                                     {"alone", alone},
+                                     {"d_raw", d_raw},
+                                     {"d_bias", d_bias_sum},
+                                     {"unbiased", unbiased}});
+      return results;
     };
     ExpectClose(run(cpu()), run(gpu()));
   }
@@ -85,7 +103,8 @@ TEST_P(RowsCuda, GateForwardAndBackwardEqualCpu) {
                      residual = Random(sizes), d_y = Random(sizes, 1.0, 0.5),
                      q_bias = RandomFp32({shape.width}), p_bias = RandomFp32({shape.width}),
                      gate_weight = RandomFp32({2, 2 * shape.width}, 0.1),
-                     gate_bias = RandomFp32({2}), start = RandomFp32({2, 2 * shape.width});
+                     gate_bias = RandomFp32({2}), start = RandomFp32({2, 2 * shape.width}),
+                     gain = Random({shape.width}), shift = Random({shape.width});
     const auto run = [&](const Lane& lane) {
       Branch causal, context;
       causal.raw = lane.Copy(q);
@@ -97,8 +116,9 @@ TEST_P(RowsCuda, GateForwardAndBackwardEqualCpu) {
       const Dropout dropout = MakeDropout(lane, shape);
       const at::Tensor weight = lane.Exactly(gate_weight), y = lane.Poisoned(sizes),
                        beta = lane.PoisonedFp32({shape.rows, 2});
+      NamedTensors norms;
       GateForward(&causal, &context, weight, lane.Exactly(gate_bias), lane.Copy(residual), dropout,
-                  y, beta);
+                  y, beta, MakeNorm(lane, gain, shift, sizes, &norms));
       GateGradients gradients;
       gradients.causal_raw = lane.Poisoned(sizes);
       gradients.context_raw = lane.Poisoned(sizes);
@@ -117,6 +137,7 @@ TEST_P(RowsCuda, GateForwardAndBackwardEqualCpu) {
                               {"d_gate_weight", gradients.gate_weight},
                               {"d_gate_bias", gradients.gate_bias}};
       if (shape.bias) results.emplace_back("d_causal_bias", gradients.causal_bias);
+      results.insert(results.end(), norms.begin(), norms.end());
       return results;
     };
     ExpectClose(run(cpu()), run(gpu()));

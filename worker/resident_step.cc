@@ -43,6 +43,9 @@ ResidentStep::ResidentStep(std::vector<StepMember> members)
     CHECK(&member.state->backbone() == &members_[0].state->backbone()) << "two backbones";
     models.push_back({member.state->options(), &member.state->parameters()});
     lambdas_.push_back(LambdasOf(*member.state));
+    // What has others beside it needs nothing on the side.
+    sides_.push_back(std::make_unique<tensor::SideStream>(
+        members_.size() == 1 ? member.state->device() : at::Device(at::kCPU)));
   }
   if (models.size() == 1) return;
   together_ = std::make_unique<model::MixrecModel>(members_[0].state->backbone(), models);
@@ -54,71 +57,85 @@ at::Tensor ResidentStep::Run(const std::vector<model::Stream>& streams,
   const Phase phase("mixrec::rest");
   const size_t count = members_.size();
   CHECK(streams.size() == count && schedules.size() == count);
-  std::vector<model::CfRows> rows(count);
-  branches_.Each([&](int64_t member) {
-    const auto i = static_cast<size_t>(member);
-    rows[i] = members_[i].state->PullResidentRows(streams[i]);
-  });
+  std::vector<Progress> progress(count);
+  const auto each = [&](const auto& work) {
+    branches_.Each([&](int64_t member) { work(static_cast<size_t>(member)); });
+  };
+  each([&](size_t i) { Begin(i, streams[i], &progress[i]); });
+  std::vector<model::CfRows> rows;
+  for (const Progress& one : progress) rows.push_back(one.rows);
   const at::Tensor states = network_->Forward(streams, rows, /*training=*/true);
 
-  std::vector<Progress> progress(count);
   const std::vector<at::Tensor> own_states = ByReads(streams, states);
-  branches_.Each([&](int64_t member) {
-    const auto i = static_cast<size_t>(member);
-    progress[i] = Losses(members_[i], streams[i], own_states[i]);
-  });
+  each([&](size_t i) { Losses(i, streams[i], own_states[i], &progress[i]); });
   std::vector<at::Tensor> d_states;
   for (const Progress& one : progress) d_states.push_back(one.d_states);
-  std::vector<model::CfRows> d_rows =
+  const std::vector<model::CfRows> d_rows =
       network_->BackwardOfAll(count == 1 ? d_states[0] : at::cat(d_states));
 
   std::vector<at::Tensor> losses(count);
-  branches_.Each([&](int64_t member) {
-    const auto i = static_cast<size_t>(member);
-    losses[i] = Update(i, streams[i], schedules[i], rows[i], std::move(d_rows[i]), progress[i]);
-  });
+  each([&](size_t i) { losses[i] = Update(i, streams[i], schedules[i], d_rows[i], progress[i]); });
   return at::stack(losses);
 }
 
-ResidentStep::Progress ResidentStep::Losses(const StepMember& member, const model::Stream& stream,
-                                            const at::Tensor& states) const {
-  const model::ModelOptions& model = member.state->options();
+void ResidentStep::Begin(size_t member, const model::Stream& stream, Progress* progress) const {
+  ModelState* state = members_[member].state;
+  const model::ModelOptions& model = state->options();
+  progress->rows = state->PullResidentRows(stream);
+  const model::CfRows& rows = progress->rows;
+  sides_[member]->Run({rows.user, rows.item}, [&] {
+    const Phase phase("mixrec::collaborative filtering");
+    if (!model.has_cf()) {
+      progress->cf = at::zeros({}, stream.sequence_weights.options());
+      return;
+    }
+    progress->cf_rows = {at::zeros_like(rows.user), at::zeros_like(rows.item)};
+    progress->cf = state->cf().BprLoss(stream, rows, model.lambda_cf, &progress->cf_rows);
+  });
+}
+
+void ResidentStep::Losses(size_t member, const model::Stream& stream, const at::Tensor& states,
+                          Progress* progress) const {
+  ModelState* state = members_[member].state;
+  const model::ModelOptions& model = state->options();
   const at::Tensor weights =
       at::add(stream.sequence_weights, stream.alignment_weights, model.lambda_align);
+  at::Tensor d_contrastive;
+  sides_[member]->Run({states}, [&] {
+    const Phase contrast("mixrec::contrastive loss");
+    d_contrastive = at::zeros(states.sizes(), states.options().dtype(at::kFloat));
+    progress->contrastive =
+        model::ContrastiveLoss(stream, states, model.temperature, model.lambda_cl, d_contrastive);
+  });
   const CrossEntropies entropies = [&] {
     const Phase softmax("mixrec::item softmax");
-    return member.state->embedded_projection().CrossEntropyOf(states, stream.labels, weights);
+    return state->embedded_projection().CrossEntropyOf(states, stream.labels, weights);
   }();
-  Progress progress;
-  progress.d_states = entropies.d_states;
-  progress.sequence = entropies.values.dot(stream.sequence_weights);
-  progress.alignment = model.lambda_align > 0 ? entropies.values.dot(stream.alignment_weights)
-                                              : at::zeros_like(progress.sequence);
-  const Phase contrast("mixrec::contrastive loss");
-  progress.contrastive = model::ContrastiveLoss(stream, states, model.temperature, model.lambda_cl,
-                                                entropies.d_states);
-  return progress;
+  progress->sequence = entropies.values.dot(stream.sequence_weights);
+  progress->alignment = model.lambda_align > 0 ? entropies.values.dot(stream.alignment_weights)
+                                               : at::zeros_like(progress->sequence);
+  sides_[member]->Join();
+  progress->d_states = at::Tensor(entropies.d_states).add_(d_contrastive);
 }
 
 at::Tensor ResidentStep::Update(size_t member, const model::Stream& stream,
-                                const at::Tensor& schedule, const model::CfRows& rows,
-                                model::CfRows d_rows, const Progress& progress) const {
+                                const at::Tensor& schedule, const model::CfRows& d_rows,
+                                const Progress& progress) const {
   ModelState* state = members_[member].state;
-  const model::ModelOptions& model = state->options();
-  const at::Tensor cf = [&] {
-    const Phase bpr("mixrec::collaborative filtering");
-    return model.has_cf() ? state->cf().BprLoss(stream, rows, model.lambda_cf, &d_rows)
-                          : at::zeros_like(progress.sequence);
-  }();
+  model::CfRows gradients = d_rows;
+  if (gradients.user.defined()) {
+    gradients.user.add_(progress.cf_rows.user);
+    gradients.item.add_(progress.cf_rows.item);
+  }
   const at::Tensor parts =
-      at::stack({progress.sequence, progress.alignment, progress.contrastive, cf});
+      at::stack({progress.sequence, progress.alignment, progress.contrastive, progress.cf});
   const at::Tensor losses = at::cat({parts, parts.dot(lambdas_[member]).unsqueeze(0)});
 
   const Phase optimizer("mixrec::optimizer");
   const at::Tensor total = losses.narrow(0, kTotal, 1);
   tensor::ClipGradientNormOnDevice(state->parameters().flat_gradient(),
                                    members_[member].options.clip_norm);
-  state->PushResidentRows(stream, d_rows, schedule, total);
+  state->PushResidentRows(stream, gradients, schedule, total);
   members_[member].optimizer->Step(schedule, total);
   state->embedded_projection().Step(schedule, total);
   return losses;

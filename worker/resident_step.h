@@ -12,6 +12,7 @@
 #include "model/mixrec_model.h"
 #include "model/stream.h"
 #include "tensor/branches.h"
+#include "tensor/side_stream.h"
 #include "worker/dense_optimizer.h"
 #include "worker/model_state.h"
 #include "worker/step_options.h"
@@ -43,20 +44,25 @@ class ResidentStep {
  private:
   // What a member's step has come to.
   struct Progress {
-    at::Tensor d_states;  // of its reads
-    at::Tensor sequence, alignment, contrastive;
+    model::CfRows rows;     // of the tables
+    model::CfRows cf_rows;  // their gradients from the collaborative loss
+    at::Tensor d_states;    // of its reads
+    at::Tensor sequence, alignment, contrastive, cf;
   };
-  Progress Losses(const StepMember& member, const model::Stream& stream,
-                  const at::Tensor& states) const;
-  // The rest after the backward pass: the last loss and the update. Returns the losses.
+  // The rows of the tables, and the loss that depends on them alone.
+  void Begin(size_t member, const model::Stream& stream, Progress* progress) const;
+  // The losses of the states, and the states' gradients.
+  void Losses(size_t member, const model::Stream& stream, const at::Tensor& states,
+              Progress* progress) const;
+  // The update, from the gradients of the rows that the model has added. Returns the losses.
   at::Tensor Update(size_t member, const model::Stream& stream, const at::Tensor& schedule,
-                    const model::CfRows& rows, model::CfRows d_rows,
-                    const Progress& progress) const;
+                    const model::CfRows& d_rows, const Progress& progress) const;
 
   std::vector<StepMember> members_;
   tensor::Branches branches_;
-  std::vector<at::Tensor> lambdas_;               // [4] of the parts
-  std::unique_ptr<model::MixrecModel> together_;  // of several
+  std::vector<std::unique_ptr<tensor::SideStream>> sides_;  // of the members
+  std::vector<at::Tensor> lambdas_;                         // [4] of the parts
+  std::unique_ptr<model::MixrecModel> together_;            // of several
   model::MixrecModel* network_;
 };
 

@@ -17,8 +17,9 @@
 namespace mixrec::worker {
 namespace {
 
-constexpr double kMostPadding = 1.06;  // rows of a plan over rows of a batch that uses it
-constexpr int64_t kAlignment = 256;    // bytes; of a member's part of a buffer
+// Rows of a plan are at most kMostPadding * rows + kFreePadding of a batch that uses it.
+constexpr double kMostPadding = 1.04, kFreePadding = 128;
+constexpr int64_t kAlignment = 256;  // bytes; of a member's part of a buffer
 constexpr int64_t kScheduleBytes = tensor::kScheduleSize * static_cast<int64_t>(sizeof(float));
 
 // Room in host memory that a GPU can read by itself.
@@ -119,7 +120,8 @@ StepGraphs::Plan* StepGraphs::PlanFor(const std::vector<const data::PackedBatch*
       return shape.FitsInto(plan->shape);
     });
     if (plan->prompt_tokens != prompt_tokens || plan->negatives != negatives || !fits ||
-        static_cast<double>(plan->shape.rows) > kMostPadding * static_cast<double>(rows) + 256.0) {
+        static_cast<double>(plan->shape.rows) >
+            kMostPadding * static_cast<double>(rows) + kFreePadding) {
       continue;
     }
     if (best == nullptr || plan->shape.rows < best->shape.rows) best = plan.get();
