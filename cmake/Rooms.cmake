@@ -2,6 +2,7 @@
 #
 # A room is a folder, a static library mixrec_NAME and a namespace mixrec::NAME. TORCH rooms see
 # LibTorch and share one precompiled header.
+include(CheckCXXCompilerFlag)
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
 execute_process(COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/cmake/check_layers.py ${CMAKE_SOURCE_DIR}
                 RESULT_VARIABLE layers_broken)
@@ -12,7 +13,8 @@ endif()
 add_library(mixrec_options INTERFACE)
 target_include_directories(mixrec_options INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/generated)
 target_compile_options(mixrec_options INTERFACE
-  $<$<COMPILE_LANGUAGE:CXX>:-march=${MIXREC_CPU_ARCH} -Wall -Wextra -Wno-unknown-pragmas>)
+  $<$<COMPILE_LANGUAGE:CXX>:-march=$<IF:$<BOOL:$<TARGET_PROPERTY:MIXREC_ARCH>>,$<TARGET_PROPERTY:MIXREC_ARCH>,${MIXREC_CPU_ARCH}>
+  -Wall -Wextra -Wno-unknown-pragmas>)
 if(MIXREC_WERROR)
   target_compile_options(mixrec_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Werror>)
 endif()
@@ -56,4 +58,18 @@ function(mixrec_room name)
   if(room_TORCH)
     mixrec_use_torch(mixrec_${name})
   endif()
+endfunction()
+
+# mixrec_loops(VERSION ARCH): the inner loops of model/ for one architecture, in a namespace VERSION
+# of their own. A library with symbols outside it is not built: see model/loops.h.
+function(mixrec_loops version arch)
+  set(library mixrec_loops_${version})
+  add_library(${library} STATIC loops_attention.cc loops_rows.cc)
+  target_link_libraries(${library} PRIVATE mixrec_options)
+  set_target_properties(${library} PROPERTIES MIXREC_ARCH ${arch})
+  target_compile_definitions(${library} PRIVATE MIXREC_LOOPS=${version})
+  target_compile_options(${library} PRIVATE -O3 -ffast-math)
+  add_custom_command(TARGET ${library} POST_BUILD VERBATIM
+    COMMAND ${CMAKE_COMMAND} -D NM=${CMAKE_NM} -D LIBRARY=$<TARGET_FILE:${library}> -D VERSION=${version}
+            -P ${CMAKE_SOURCE_DIR}/cmake/check_loops.cmake)
 endfunction()

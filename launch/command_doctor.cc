@@ -11,6 +11,7 @@
 #include "launch/clock_text.h"
 #include "launch/commands.h"
 #include "launch/flags.h"
+#include "model/loops.h"
 #ifdef MIXREC_CUDA
 #include <cuda_runtime_api.h>
 #endif
@@ -68,7 +69,8 @@ absl::Status RunDoctor(const Invocation& invocation) {
   out << VersionLine() << "\n"
       << "host: " << HostName() << "\n"
       << "cores: " << std::thread::hardware_concurrency() << ", LibTorch uses "
-      << at::get_num_threads() << " threads (" << at::get_cpu_capability() << ")\n"
+      << at::get_num_threads() << " threads (" << at::get_cpu_capability()
+      << "), MixRec's own loops: " << model::cpu::ChosenLoops().name << "\n"
       << "memory: " << Memory() << "\n"
       << "GPUs: " << Gpus() << "\n";
   MIXREC_RETURN_IF_ERROR(CheckFolder(FLAGS_out.empty() ? "." : FLAGS_out, out));

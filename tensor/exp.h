@@ -1,13 +1,13 @@
-// An exponential that compilers vectorise.
+// An exponential that compilers vectorise. Static, for a file that is compiled for another
+// processor than the rest must share no function with it (model/loops.h).
 #pragma once
 
-#include <cstdint>
-#include <cstring>
+#include <stdint.h>
 
 namespace mixrec::tensor {
 
 // exp(x) for x <= 0 to about 1 ulp of fp32; below -87 about 1e-38.
-inline float ExpOfNonPositive(float x) {
+static inline float ExpOfNonPositive(float x) {
   x = x < -87.0f ? -87.0f : x;
   const float rounded = __builtin_rintf(x * 1.44269504088896341f);
   const float t = (x - rounded * 0.693359375f) + rounded * 2.12194440e-4f;
@@ -20,7 +20,7 @@ inline float ExpOfNonPositive(float x) {
   p = p * t * t + t + 1.0f;
   const int32_t exponent = (static_cast<int32_t>(rounded) + 127) << 23;
   float power;
-  std::memcpy(&power, &exponent, sizeof(power));
+  __builtin_memcpy(&power, &exponent, sizeof(power));
   return p * power;
 }
 
