@@ -8,62 +8,15 @@
 #include <numeric>
 #include <set>
 
+#include "tests/batch_fixture.h"
+
 namespace mixrec::data {
 namespace {
 
 using ::testing::ElementsAre;
 
-constexpr int32_t kSeq = 100, kAlign = 101;
-constexpr int kItems = 40;
-
-Dataset MakeDataset() {
-  RandomStream random(HashKey(1, "histories"));
-  std::vector<std::vector<int32_t>> histories(30);
-  for (auto& history : histories) {
-    history.resize(4 + random.Below(9));
-    for (int32_t& item : history) item = static_cast<int32_t>(random.Below(kItems));
-  }
-  histories.push_back({0, 1, 2});  // one training item
-  return Dataset::FromHistories(histories, std::vector<std::string>(kItems, "t"));
-}
-
-// Item i has 1 + i % 3 tokens.
-Catalogue MakeCatalogue() {
-  std::vector<std::vector<int32_t>> tokens;
-  for (int32_t item = 0; item < kItems; ++item) {
-    tokens.emplace_back(static_cast<size_t>(1 + item % 3), 10 + item);
-  }
-  return Catalogue({1, 2, 3}, tokens);
-}
-
-BatchOptions Options() {
-  BatchOptions options;
-  options.seed = 11;
-  options.queries_per_user = 2;
-  options.negatives = 3;
-  options.inject_user = true;
-  options.sequence_token = kSeq;
-  options.alignment_token = kAlign;
-  return options;
-}
-
-struct World {
-  Dataset dataset = MakeDataset();
-  Catalogue catalogue = MakeCatalogue();
-  UniformNonCooccurring hard_samples{dataset};
-  PackedBatch Train(const BatchOptions& options, const std::vector<int32_t>& users) const {
-    return BuildTrainingBatch(dataset, catalogue, hard_samples, options, 0, users);
-  }
-};
-
 double Sum(const std::vector<float>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0);
-}
-
-bool SameSamples(const UserSamples& a, const UserSamples& b) {
-  return a.user == b.user && a.queries == b.queries && a.positives == b.positives &&
-         a.negatives == b.negatives && a.bpr_positives == b.bpr_positives &&
-         a.bpr_negatives == b.bpr_negatives;
 }
 
 TEST(Batcher, EveryRowBelongsToOneDocumentAndOneGroup) {
@@ -121,34 +74,6 @@ TEST(Batcher, OnlyTheLastInputsAreTaken) {
   for (const int32_t query : batch.cl_query) EXPECT_LT(query, 2);
 }
 
-TEST(Batcher, AUsersSamplesDoNotDependOnTheOthersOfTheStep) {
-  const World world;
-  const BatchOptions options = Options();
-  const StepSamples alone =
-      SampleStep(world.dataset, world.hard_samples, options, 4, std::vector<int32_t>{9});
-  const StepSamples together =
-      SampleStep(world.dataset, world.hard_samples, options, 4, std::vector<int32_t>{2, 9, 12});
-  EXPECT_TRUE(SameSamples(alone.users[0], together.users[1]));
-  const StepSamples later =
-      SampleStep(world.dataset, world.hard_samples, options, 5, std::vector<int32_t>{9});
-  EXPECT_FALSE(SameSamples(alone.users[0], later.users[0]));
-}
-
-TEST(Batcher, ContrastAndBprDrawFromStreamsOfTheirOwn) {
-  const World world;
-  BatchOptions options = Options();
-  const std::vector<int32_t> users{9};
-  const auto with = SampleStep(world.dataset, world.hard_samples, options, 0, users);
-  options.use_cf = false;
-  const auto without = SampleStep(world.dataset, world.hard_samples, options, 0, users);
-  EXPECT_EQ(with.users[0].negatives, without.users[0].negatives);
-  EXPECT_TRUE(without.users[0].bpr_positives.empty());
-  options.use_cf = true;
-  options.use_alignment = options.use_contrast = false;
-  const auto only_bpr = SampleStep(world.dataset, world.hard_samples, options, 0, users);
-  EXPECT_EQ(with.users[0].bpr_negatives, only_bpr.users[0].bpr_negatives);
-}
-
 TEST(Batcher, AlignedItemsAreExactlyTheUniquePositivesAndNegatives) {
   const World world;
   const std::vector<int32_t> users{0, 3, 6, 9, 12};
@@ -196,23 +121,6 @@ TEST(Batcher, WithoutInjectionThereAreNoColumnsButBprHasItsRows) {
   }
   EXPECT_EQ(batch.user_ids, (std::vector<int32_t>{0, 3}));
   EXPECT_FALSE(batch.bpr_user.empty());
-}
-
-TEST(Batcher, BprNegativesLieOutsideS) {
-  const World world;
-  const PackedBatch batch = world.Train(Options(), {0, 3, 6});
-  size_t pairs = 0;
-  for (const int32_t user : {0, 3, 6}) pairs += world.dataset.training_items(user).size();
-  ASSERT_EQ(batch.bpr_user.size(), pairs);
-  for (size_t k = 0; k < pairs; ++k) {
-    const int32_t user = batch.user_ids[static_cast<size_t>(batch.bpr_user[k])];
-    const auto items = world.dataset.training_items(user);
-    const auto holds = [&](int32_t index) {
-      return std::count(items.begin(), items.end(), batch.item_ids[static_cast<size_t>(index)]) > 0;
-    };
-    EXPECT_TRUE(holds(batch.bpr_positive[k]));
-    EXPECT_FALSE(holds(batch.bpr_negative[k]));
-  }
 }
 
 TEST(Batcher, WeightsOfAStepSumToOne) {
@@ -279,16 +187,6 @@ TEST(Batcher, WithoutContrastTheSameItemsAreAligned) {
   EXPECT_TRUE(without.cl_query.empty());
 }
 
-TEST(Batcher, AUserWithTwoTrainingItemsHasOneInputAndFewerQueries) {
-  const Dataset dataset =
-      Dataset::FromHistories({{0, 1, 2, 3}}, std::vector<std::string>(kItems, "t"));
-  const UniformNonCooccurring hard_samples(dataset);
-  const PackedBatch batch = BuildTrainingBatch(dataset, MakeCatalogue(), hard_samples, Options(), 0,
-                                               std::vector<int32_t>{0});
-  EXPECT_THAT(batch.targets, ElementsAre(1));
-  EXPECT_THAT(batch.cl_query, ElementsAre(0));
-}
-
 TEST(Batcher, EvaluationReadsTheLastSequenceTokenOnly) {
   const World world;
   const std::vector<int32_t> first{4, 5, 4}, second{7};
@@ -321,27 +219,6 @@ TEST(Batcher, PlannedBatchesHoldEverySequenceOnceWithinTheLimit) {
   }
   EXPECT_THAT(seen, ::testing::Each(1));
   EXPECT_TRUE(PlanBatchesByTokens({}, 100).empty());
-}
-
-TEST(Batcher, EpochOrderIsAPermutationOfSeedAndEpoch) {
-  std::vector<int32_t> users(100);
-  std::iota(users.begin(), users.end(), 5);
-  const auto order = EpochOrder(1, 2, users);
-  EXPECT_THAT(order, ::testing::UnorderedElementsAreArray(users));
-  EXPECT_EQ(order, EpochOrder(1, 2, users));
-  EXPECT_NE(order, EpochOrder(1, 3, users));
-  EXPECT_NE(order, EpochOrder(2, 2, users));
-}
-
-TEST(Batcher, SampledUsersAreAFractionOfThem) {
-  std::vector<int32_t> users(100);
-  std::iota(users.begin(), users.end(), 0);
-  const auto chosen = SampleUsers(1, .2, users);
-  EXPECT_EQ(chosen.size(), 20u);
-  EXPECT_TRUE(std::is_sorted(chosen.begin(), chosen.end()));
-  EXPECT_EQ(std::set<int32_t>(chosen.begin(), chosen.end()).size(), 20u);
-  EXPECT_EQ(SampleUsers(1, 1, users), users);
-  EXPECT_EQ(SampleUsers(1, 1e-9, users).size(), 1u);
 }
 
 }  // namespace

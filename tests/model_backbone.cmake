@@ -1,4 +1,5 @@
 mixrec_test(safetensors_test ROOMS backbone)
 mixrec_test(pytorch_bin_test ROOMS backbone)
 mixrec_test(backbone_test ROOMS backbone)
+mixrec_test(golden_opt_test ROOMS backbone LABELS golden)
 mixrec_test(pretrain_test ROOMS backbone)

@@ -1,7 +1,6 @@
 #include "net/zmq_transport.h"
 
 #include <gtest/gtest.h>
-#include <sys/stat.h>
 #include <zmq.h>
 
 #include <chrono>
@@ -12,12 +11,9 @@
 #include <utility>
 #include <vector>
 
-#include "common/file.h"
 #include "common/stop_signal.h"
 #include "net/curve_keys.h"
-#include "net/endpoint.h"
 #include "probe_actor.h"
-#include "test_folder.h"
 
 namespace mixrec::net {
 namespace {
@@ -265,57 +261,6 @@ TEST(ZmqTransport, WhoHasTheKeyComesInAndNobodyElse) {
   }
   server.End();
   for (const auto& arrival : served->arrivals) EXPECT_EQ(arrival.text, "hello");
-}
-
-TEST(CurveKeys, AFileIsMadeOnceForItsOwnerOnly) {
-  const std::string path = TestFolder() + "/cluster.key";
-  const CurveKeys made = ReadOrMakeCurveKeys(path).value();
-  struct stat info {};
-  ASSERT_EQ(::stat(path.c_str(), &info), 0);
-  EXPECT_EQ(info.st_mode & 0777, 0600u);
-  const CurveKeys again = ReadOrMakeCurveKeys(path).value();
-  EXPECT_EQ(again.public_key, made.public_key);
-  EXPECT_EQ(again.secret_key, made.secret_key);
-}
-
-TEST(CurveKeys, AFileThatOthersMayReadIsRefused) {
-  const std::string path = TestFolder() + "/cluster.key";
-  ASSERT_TRUE(ReadOrMakeCurveKeys(path).ok());
-  ASSERT_EQ(::chmod(path.c_str(), 0640), 0);
-  const auto keys = ReadOrMakeCurveKeys(path);
-  EXPECT_EQ(keys.status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_NE(keys.status().message().find("chmod 600"), std::string::npos);
-}
-
-TEST(CurveKeys, ADamagedFileIsADataError) {
-  const std::string path = TestFolder() + "/cluster.key";
-  ASSERT_TRUE(ReadOrMakeCurveKeys(path).ok());
-  std::string text = ReadFile(path).value();
-  for (const size_t cut : {size_t{0}, size_t{10}, text.size() - 1}) {
-    ASSERT_TRUE(WriteFileAtomic(path, text.substr(0, cut)).ok());
-    ASSERT_EQ(::chmod(path.c_str(), 0600), 0);
-    EXPECT_EQ(ReadCurveKeys(path).status().code(), absl::StatusCode::kDataLoss) << cut;
-  }
-  EXPECT_EQ(ReadCurveKeys(path + ".absent").status().code(), absl::StatusCode::kNotFound);
-}
-
-TEST(Endpoint, AddressesOfPeopleBecomeNamesOfPeers) {
-  EXPECT_EQ(EndpointOf("localhost:7001").value(), "tcp://127.0.0.1:7001");
-  EXPECT_EQ(EndpointOf("tcp://node-3.lan:1").value(), "tcp://node-3.lan:1");
-  EXPECT_EQ(EndpointOf("[::1]:70").value(), "tcp://[::1]:70");
-  for (const char* bad : {"", "host", "host:", ":1", "host:70000", "host:-1", "a b:1", "host:1x"}) {
-    EXPECT_EQ(EndpointOf(bad).status().code(), absl::StatusCode::kInvalidArgument) << bad;
-  }
-}
-
-TEST(Endpoint, OnlyThisMachineIsLoopback) {
-  for (const char* local : {"tcp://127.0.0.1:1", "tcp://127.3.2.1:1", "tcp://[::1]:1"}) {
-    EXPECT_TRUE(IsLoopback(local)) << local;
-  }
-  for (const char* open : {"tcp://0.0.0.0:1", "tcp://*:1", "tcp://10.0.0.1:1",
-                           "tcp://127.example.org:1", "tcp://[::]:1"}) {
-    EXPECT_FALSE(IsLoopback(open)) << open;
-  }
 }
 
 }  // namespace
