@@ -7,21 +7,35 @@
 namespace mixrec::model::cuda {
 namespace {
 
-constexpr int kSumLanes = 128, kSumSlabs = 4;
+// Many tiles see the prompt's rows, few a column: a block takes 128 values of the one with 16 slabs
+// of tiles side by side, or all 2,048 of the other.
+constexpr int kSumThreads = 512;
+constexpr int kPromptLanes = 32, kColumnLanes = kSumThreads;
+constexpr int kSumPack = 4;  // values of a thread
+
+// Blocks of a row of [k ; v].
+__host__ __device__ constexpr int BlocksAcross(int64_t width, int lanes) {
+  return static_cast<int>((2 * width + lanes * kSumPack - 1) / (lanes * kSumPack));
+}
 
 // Row r of the shared keys: sums its partial rows. A thread takes four columns of [k ; v].
-__global__ void __launch_bounds__(kSumLanes* kSumSlabs)
+__global__ void __launch_bounds__(kSumThreads)
     TileSharedGradientKernel(const int32_t* starts, const int32_t* entries, const float* partial,
                              int64_t width, int prompt_rows, Matrix<Bf16> d_k, Matrix<Bf16> d_v,
                              Matrix<Bf16> d_column_k, Matrix<Bf16> d_column_v) {
-  __shared__ float4 slabs[kSumSlabs][kSumLanes];
-  const int row = blockIdx.x, lane = threadIdx.x % kSumLanes, slab = threadIdx.x / kSumLanes;
-  const int64_t column = (static_cast<int64_t>(blockIdx.y) * kSumLanes + lane) * 4;
+  __shared__ float4 sums[kSumThreads];
+  const int prompt_blocks = prompt_rows * BlocksAcross(width, kPromptLanes);
+  const bool prompt = static_cast<int>(blockIdx.x) < prompt_blocks;
+  const int lanes = prompt ? kPromptLanes : kColumnLanes, slabs = kSumThreads / lanes;
+  const int block = blockIdx.x - (prompt ? 0 : prompt_blocks), across = BlocksAcross(width, lanes);
+  const int row = block / across + (prompt ? 0 : prompt_rows);
+  const int lane = threadIdx.x % lanes, slab = threadIdx.x / lanes;
+  const int64_t column = (static_cast<int64_t>(block % across) * lanes + lane) * kSumPack;
   const bool inside = column < 2 * width;
   float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
   const int end = starts[row + 1];
 #pragma unroll 4
-  for (int i = starts[row] + slab; i < end; i += kSumSlabs) {
+  for (int i = starts[row] + slab; i < end; i += slabs) {
     if (!inside) break;
     const float4 value =
         *reinterpret_cast<const float4*>(partial + entries[i] * 2 * width + column);
@@ -30,25 +44,25 @@ __global__ void __launch_bounds__(kSumLanes* kSumSlabs)
     sum.z += value.z;
     sum.w += value.w;
   }
-  slabs[slab][lane] = sum;
+  sums[threadIdx.x] = sum;
   __syncthreads();
   if (slab != 0 || !inside) return;
-  float total[4] = {sum.x, sum.y, sum.z, sum.w};
-  for (int s = 1; s < kSumSlabs; ++s) {
-    const float4 value = slabs[s][lane];
+  float total[kSumPack] = {sum.x, sum.y, sum.z, sum.w};
+  for (int s = 1; s < slabs; ++s) {
+    const float4 value = sums[s * lanes + lane];
     total[0] += value.x;
     total[1] += value.y;
     total[2] += value.z;
     total[3] += value.w;
   }
-  const bool key = column < width, prompt = row < prompt_rows;
+  const bool key = column < width;
   const Matrix<Bf16>& matrix = prompt ? (key ? d_k : d_v) : (key ? d_column_k : d_column_v);
   Bf16* to = matrix.row(prompt ? row : row - prompt_rows) + (key ? column : column - width);
   if (prompt) {  // the prompt's own queries have been here
-    float before[4];
+    float before[kSumPack];
     Load(to, before);
 #pragma unroll
-    for (int i = 0; i < 4; ++i) total[i] += before[i];
+    for (int i = 0; i < kSumPack; ++i) total[i] += before[i];
   }
   Store(total, to);
 }
@@ -78,11 +92,11 @@ void TileAttentionBackward(const AttentionInputs& inputs, const AttentionLayout&
   TileQueryGradient(layout.tiles.size(0), a, b);
   TileKeyGradient(layout.key_tiles.numel(), a, b);
   const int64_t columns = gradients.column_k.defined() ? gradients.column_k.size(0) : 0;
-  const int64_t shared = layout.prompt_rows + columns;
-  if (shared == 0) return;
-  const dim3 grid(static_cast<unsigned>(shared),
-                  static_cast<unsigned>(CeilDivide(2 * width, 4 * kSumLanes)));
-  TileSharedGradientKernel<<<grid, kSumLanes * kSumSlabs, 0, c10::cuda::getCurrentCUDAStream()>>>(
+  const int64_t blocks = layout.prompt_rows * BlocksAcross(width, kPromptLanes) +
+                         columns * BlocksAcross(width, kColumnLanes);
+  if (blocks == 0) return;
+  TileSharedGradientKernel<<<static_cast<unsigned>(blocks), kSumThreads, 0,
+                             c10::cuda::getCurrentCUDAStream()>>>(
       Indices(layout.shared_starts), Indices(layout.shared_entries), Data<float>(partial), width,
       layout.prompt_rows, b.d_k, b.d_v, MatrixOf<Bf16>(gradients.column_k),
       MatrixOf<Bf16>(gradients.column_v));

@@ -95,10 +95,12 @@ class Launches {
   std::unordered_map<uint64_t, uint64_t> starts_;
 };
 
-// Device time that is not a kernel's own: annotations that span kernels.
+// Device time that is not a kernel's own: annotations that span kernels. Names of our kernels begin
+// like those of phases, and have parameters.
 bool IsAnnotation(const kineto::KinetoEvent& event) {
-  return event.name().rfind(tensor::kPhasePrefix, 0) == 0 ||
-         event.name().rfind("ProfilerStep", 0) == 0;
+  const std::string name = event.name();
+  const bool phase = name.rfind(tensor::kPhasePrefix, 0) == 0;
+  return (phase && name.find('(') == std::string::npos) || name.rfind("ProfilerStep", 0) == 0;
 }
 
 ProfileReport Report(const std::vector<kineto::KinetoEvent>& events, int64_t steps) {
