@@ -1,5 +1,7 @@
 #include "tensor/products.h"
 
+#include <ATen/Parallel.h>
+
 #include "common/log.h"
 
 namespace mixrec::tensor {
@@ -8,6 +10,23 @@ namespace {
 void CheckRows(const at::Tensor& matrix, const char* name) {
   CHECK(matrix.defined() && matrix.dim() == 2 && (matrix.size(1) <= 1 || matrix.stride(1) == 1))
       << name << " must be a matrix with unit column stride";
+}
+
+// out = max(0, out + bias), NaN where it was: one pass over the memory, where ATen's product with a
+// bias first copies it into every row, and its ReLU is another pass.
+void AddBiasAndClamp(const at::Tensor& bias, at::Tensor out) {
+  const int64_t width = out.size(1);
+  const float* biases = bias.data_ptr<float>();
+  float* values = out.data_ptr<float>();
+  at::parallel_for(0, out.size(0), 16, [&](int64_t first, int64_t last) {
+    for (int64_t row = first; row < last; ++row) {
+      float* to = values + row * width;
+      for (int64_t c = 0; c < width; ++c) {
+        const float value = to[c] + biases[c];
+        to[c] = value < 0 ? 0 : value;
+      }
+    }
+  });
 }
 
 }  // namespace
@@ -46,7 +65,10 @@ at::Tensor ReluProduct(const at::Tensor& x, const at::Tensor& weight, const at::
 #ifdef MIXREC_CUDA
   if (x.is_cuda() && x.size(0) > 0) return cuda::ReluProduct(x, weight, bias);
 #endif
-  return Product(x, weight, bias).relu_();
+  if (x.scalar_type() != at::kFloat || !bias.defined()) return Product(x, weight, bias).relu_();
+  const at::Tensor out = Product(x, weight);
+  AddBiasAndClamp(bias.contiguous(), out);
+  return out;
 }
 
 void InputGradient(const at::Tensor& d_y, const at::Tensor& weight, const at::Tensor& addend,

@@ -5,6 +5,8 @@
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "tensor/device_step.h"
 
 namespace mixrec::tensor {
@@ -46,6 +48,14 @@ TEST(Products, GradientsAreThoseOfAutograd) {
   const at::Tensor relu = ReluProduct(x.detach(), weight, bias);
   ExpectNear(relu, y.detach());
   ExpectNear(InputGradient(ReluInputGradient(d_z, top, relu), weight), x.grad());
+}
+
+TEST(Products, ReluKeepsWhatIsNotANumber) {
+  at::Tensor x = at::randn({3, 5});
+  x[1].fill_(NAN);
+  const at::Tensor relu = ReluProduct(x, at::randn({4, 5}), at::randn({4}));
+  EXPECT_TRUE(at::isnan(relu[1]).all().item<bool>());
+  EXPECT_FALSE(at::isnan(relu[0]).any().item<bool>());
 }
 
 TEST(Products, OuterProductsAreAdded) {
