@@ -117,6 +117,7 @@ class StepBench {
     MIXREC_RETURN_IF_ERROR(state_.Initialise(options_.seed));
     worker::StepOptions step;
     step.group = options_.group;
+    step.padding = options_.padding;
     step_ = std::make_unique<worker::TrainStep>(step, &state_);
     // On a GPU the first steps capture a graph for every shape of batch.
     const int warm_up = options_.device.is_cpu() ? 2 : 100;
@@ -190,7 +191,8 @@ nlohmann::json PhasesOf(const Measured& measured) {
           {"backward", times.backward * per_step},
           {"communication", (times.communication + measured.device) * per_step},
           {"server", times.server * per_step},
-          {"optimizer", times.optimizer * per_step}};
+          {"optimizer", times.optimizer * per_step},
+          {"device", times.device * per_step}};
 }
 
 nlohmann::json Report(const StepBenchOptions& options, const model::OptConfig& config,

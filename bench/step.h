@@ -15,6 +15,7 @@
 #include "model/backbone.h"
 #include "model/options.h"
 #include "worker/placement.h"
+#include "worker/step_options.h"
 
 namespace mixrec::bench {
 
@@ -33,6 +34,7 @@ struct StepBenchOptions {
   model::ModelOptions model;    // all four losses by default
   worker::Placement placement;  // of the tables
   collective::Group* group = nullptr;  // ranks that share every step; null: this process alone
+  worker::StepPadding padding = worker::StepPadding::kOnGpu;
 };
 
 // Trains a randomly initialised backbone of the shape on real batches of the data, packed

@@ -58,6 +58,9 @@ class Group {
   virtual Ticket StartBroadcast(at::Tensor tensor, int root, const std::string& what) = 0;
   // Waits until the operation is done; on a GPU, until what is launched next will see it.
   absl::Status Wait(Ticket ticket);
+  // Why the group has ended; OK: it has not. On a GPU what was waited for counts only if this is OK
+  // once the device has done it.
+  virtual absl::Status failure() const = 0;
   // Seconds spent in Wait so far.
   double waited_seconds() const { return waited_seconds_; }
 

@@ -24,6 +24,7 @@ class HostGroup : public Group {
   Ticket StartReduceScatter(const at::Tensor& all, at::Tensor mine,
                             const std::string& what) override;
   Ticket StartBroadcast(at::Tensor tensor, int root, const std::string& what) override;
+  absl::Status failure() const override { return engine_->failure(); }
   void set_patience(double seconds) override { patience_seconds_ = seconds; }
   double patience() const override { return patience_seconds_; }
   void Abort(const absl::Status& reason) override { engine_->Fail(reason, Describe(self())); }

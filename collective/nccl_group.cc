@@ -147,6 +147,11 @@ absl::Status NcclGroup::DoWait(Ticket ticket) {
   return status;
 }
 
+absl::Status NcclGroup::failure() const {
+  MIXREC_RETURN_IF_ERROR(host_->failure());
+  return communicator_->IsBusy().status();
+}
+
 double NcclGroup::TakeDeviceWaitSeconds() {
   double seconds = 0;
   for (const auto& [before, after] : waits_) seconds += after->SecondsSince(*before);

@@ -34,6 +34,7 @@ class NcclGroup : public Group {
   Ticket StartReduceScatter(const at::Tensor& all, at::Tensor mine,
                             const std::string& what) override;
   Ticket StartBroadcast(at::Tensor tensor, int root, const std::string& what) override;
+  absl::Status failure() const override;
   void set_patience(double seconds) override { host_->set_patience(seconds); }
   double patience() const override { return host_->patience(); }
   void Abort(const absl::Status& reason) override { host_->Abort(reason); }

@@ -65,6 +65,7 @@ absl::Status BenchShapes(
   options.dtype = compute.dtype;
   options.seed = static_cast<uint64_t>(FLAGS_seed);
   options.profile = FLAGS_profile;
+  options.padding = PaddingOfFlags();
   options.negatives = static_cast<int>(FLAGS_n_cl);
   std::vector<std::string> shapes{"tiny", "opt-125m"};
   if (!FLAGS_shape.empty()) shapes = {FLAGS_shape};

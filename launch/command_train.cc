@@ -34,6 +34,7 @@ absl::Status Train(const Invocation& invocation, Materials* materials, RunFolder
   options.progress = ranks->leads();
   options.cf_folder = FLAGS_cf;
   options.profile = FLAGS_profile;
+  options.padding = PaddingOfFlags();
   options.allow_changed_options = !FLAGS_resume_allow.empty();
   worker::TrainInputs inputs = InputsOf(*materials);
   inputs.placement = placement;

@@ -50,6 +50,7 @@ std::map<std::string_view, FlagRange> Ranges() {
       {"cf_training", OneOf({"joint", "frozen"})},
       {"item_init", OneOf({"random", "states"})},
       {"dtype", OneOf({"fp32", "fp16", "bf16"})},
+      {"pad_steps", OneOf({"gpu", "always", "never"})},
       {"split", OneOf({"validation", "test"})},
       {"checkpoint", OneOf({"best", "last"})},
       {"method", OneOf({"auto", "pr", "local", "climb", "random"})},

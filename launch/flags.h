@@ -100,5 +100,6 @@ DECLARE_bool(table);
 DECLARE_int64(seeds);
 DECLARE_double(seconds);
 DECLARE_string(profile);
+DECLARE_string(pad_steps);
 DECLARE_int64(candidates);
 DECLARE_int64(rounds);

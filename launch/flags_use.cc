@@ -51,4 +51,7 @@ DEFINE_string(profile, "",
               "Folder for a profile of some train steps, or of scoring: tables of phases and "
               "kernels, traces that "
               "Perfetto opens");
+DEFINE_string(pad_steps, "gpu",
+              "Where train steps are made on batches padded to a few shapes, which a GPU captures "
+              "once as graphs: gpu, always or never");
 DEFINE_int64(rounds, 5, "Measurements of each side, in turns; their medians count");

@@ -116,6 +116,11 @@ absl::StatusOr<worker::TrainOptions> TrainOptionsOfFlags(int64_t epochs) {
   return options;
 }
 
+worker::StepPadding PaddingOfFlags() {
+  if (FLAGS_pad_steps == "gpu") return worker::StepPadding::kOnGpu;
+  return FLAGS_pad_steps == "always" ? worker::StepPadding::kAlways : worker::StepPadding::kNever;
+}
+
 absl::StatusOr<Compute> SetUpCompute() {
   const bool cuda = CudaIsUsable();
   if (FLAGS_device == "cuda" && !cuda) {

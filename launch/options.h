@@ -29,6 +29,8 @@ absl::StatusOr<model::ModelOptions> ModelOptionsOfFlags();
 // With `epochs` as given: a run's, or a trial's.
 absl::StatusOr<worker::TrainOptions> TrainOptionsOfFlags(int64_t epochs);
 
+worker::StepPadding PaddingOfFlags();
+
 // Where and in what type the model computes.
 struct Compute {
   at::Device device = at::kCPU;

@@ -57,7 +57,7 @@ FlagGroup RunGroup() {
   return {"Run",
           {"out", "resume", "resume_allow", "keep_last", "checkpoint_steps", "checkpoint_minutes",
            "log_steps", "tensorboard", "dry_run", "max_walltime", "stop_signal",
-           "simulate_preemption", "profile"}};
+           "simulate_preemption", "profile", "pad_steps"}};
 }
 
 }  // namespace mixrec::launch

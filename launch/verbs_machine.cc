@@ -29,7 +29,7 @@ Verb BenchStep() {
       "shape.",
       {{"Step",
         {"shape", "data", "tokenizer", "batch", "n_cl", "seconds", "seed", "profile",
-         "candidates"}},
+         "candidates", "pad_steps"}},
        RanksGroup(),
        MachineGroup()},
       {{"batch", "8"}}};

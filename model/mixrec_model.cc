@@ -254,7 +254,9 @@ void MixrecModel::SkipBackward(const Complete& complete) const { impl_->SkipBack
 at::Tensor MixrecModel::Forward(const Stream& stream, const CfRows& rows, bool training) {
   return impl_->Forward({stream}, {rows}, training);
 }
-CfRows MixrecModel::Backward(const at::Tensor& d_states) { return impl_->Backward(d_states).at(0); }
+CfRows MixrecModel::Backward(const at::Tensor& d_states, const Complete& complete) {
+  return impl_->Backward(d_states, complete).at(0);
+}
 at::Tensor MixrecModel::Forward(const std::vector<Stream>& streams, const std::vector<CfRows>& rows,
                                 bool training) {
   return impl_->Forward(streams, rows, training);

@@ -28,6 +28,11 @@ struct CfRows {
   at::Tensor item;  // [Ci, E]
 };
 
+inline CfRows ZerosLike(const CfRows& rows) {
+  if (!rows.user.defined()) return {};
+  return {at::zeros_like(rows.user), at::zeros_like(rows.item)};
+}
+
 // States after the final layer norm (before project_out), paper h^SEQ and h^ALIGN.
 struct States {
   at::Tensor sequence;   // [P, W'] where W' = state width, compute dtype
@@ -79,7 +84,7 @@ class MixrecModel {
   // The same from lists that are on the device already: states of the reads [R, W'], and their
   // gradients. Neither waits for the device nor copies from the host, so both can be captured.
   at::Tensor Forward(const Stream& stream, const CfRows& rows, bool training);
-  CfRows Backward(const at::Tensor& d_states);
+  CfRows Backward(const at::Tensor& d_states, const Complete& complete = nullptr);
 
   // The same of all members, each with a stream and rows of its own. States [R, W'] are those of
   // the first, then of the second, ...; each member's are what it would compute alone, to rounding.

@@ -34,17 +34,18 @@ __device__ __forceinline__ void Store4(const float4& value, __nv_bfloat16* to) {
   *reinterpret_cast<uint2*>(to) = *reinterpret_cast<const uint2*>(pairs);
 }
 
-// Four elements a thread; `copy` may be null.
+// Four elements a thread, at once where all tensors begin at multiples of 16 bytes; `copy` may be
+// null.
 template <typename Copy>
 __global__ void __launch_bounds__(kThreads)
-    AdamWKernel(const float* schedule, const float* total, int64_t size, float* gradient,
-                float* value, float* first, float* second, Copy* copy) {
+    AdamWKernel(bool aligned, const float* schedule, const float* total, int64_t size,
+                float* gradient, float* value, float* first, float* second, Copy* copy) {
   const int64_t at = (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) * 4;
   if (at >= size) return;
   const bool moves = isfinite(*total);
   const Constants c{schedule[0], schedule[1], schedule[2], schedule[3], schedule[4], schedule[5]};
-  if (at + 4 > size) {
-    for (int64_t i = at; i < size; ++i) {
+  if (!aligned || at + 4 > size) {
+    for (int64_t i = at; i < min(at + 4, size); ++i) {
       if (moves) Step(c, gradient[i], value + i, first + i, second + i);
       gradient[i] = 0.0f;
       if (copy != nullptr) copy[i] = static_cast<Copy>(value[i]);
@@ -102,11 +103,17 @@ void AdamWStep(const at::Tensor& schedule, const at::Tensor& total, at::Tensor g
   if (size == 0) return;
   const c10::cuda::CUDAGuard guard(value.device());
   const auto blocks = static_cast<unsigned>((size + 4 * kThreads - 1) / (4 * kThreads));
+  const auto is_aligned = [](const void* pointer) {
+    return reinterpret_cast<uintptr_t>(pointer) % 16 == 0;
+  };
+  const bool aligned = is_aligned(gradient.data_ptr()) && is_aligned(value.data_ptr()) &&
+                       is_aligned(first_moment.data_ptr()) && is_aligned(second_moment.data_ptr()) &&
+                       (!copy.defined() || is_aligned(copy.data_ptr()));
   const auto launch = [&](auto* to) {
     AdamWKernel<<<blocks, kThreads, 0, c10::cuda::getCurrentCUDAStream()>>>(
-        schedule.data_ptr<float>(), total.data_ptr<float>(), size, gradient.data_ptr<float>(),
-        value.data_ptr<float>(), first_moment.data_ptr<float>(), second_moment.data_ptr<float>(),
-        to);
+        aligned, schedule.data_ptr<float>(), total.data_ptr<float>(), size,
+        gradient.data_ptr<float>(), value.data_ptr<float>(), first_moment.data_ptr<float>(),
+        second_moment.data_ptr<float>(), to);
   };
   if (!copy.defined()) {
     launch(static_cast<float*>(nullptr));

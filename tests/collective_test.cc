@@ -133,6 +133,7 @@ TEST(CollectiveTest, AnAbortTellsEverybodyWhoAndWhy) {
     const absl::Status status = group->Barrier("step 1");
     EXPECT_EQ(ExitCodeOf(status), kExitData);
     EXPECT_EQ(Text(status), "rank 0 on local: users.tsv, line 3: no tab");
+    EXPECT_EQ(Text(group->failure()), Text(status));
   });
 }
 

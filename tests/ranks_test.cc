@@ -4,6 +4,7 @@
 
 #include "common/file.h"
 #include "tests/ranks_fixture.h"
+#include "tests/training_records.h"
 
 namespace mixrec {
 namespace {
@@ -103,6 +104,26 @@ TEST_F(Ranks, ServersOfTheSameMpirunNeedNoAddress) {
   EXPECT_TRUE(PathExists(run + "/checkpoints/last/tables"));
   EXPECT_THAT(outcome.out, HasSubstr("best validation MRR"));
   EXPECT_EQ(CountOf("ps: ready", outcome.out), 0) << "servers of others are silent";
+}
+
+// As on a GPU, whose ranks step so.
+TEST_F(Ranks, PaddedStepsLearnWhatPlainStepsOfOneProcessLearn) {
+  const std::string flags = "--epochs=1 --log_steps=1";
+  const std::string alone = Path("plain-alone");
+  const Outcome plain = Shell(RanksWorld::Train(alone, flags));
+  ASSERT_EQ(plain.code, 0) << plain.err;
+  const std::string servers = StrCat("-n 2 ", RanksWorld::Program("ps --log_level=error"), " : ");
+  for (const std::string& beside : {std::string(), servers}) {
+    const std::string run = Path(beside.empty() ? "padded" : "padded-served");
+    const Outcome padded =
+        Shell(StrCat(RanksWorld::Mpirun(beside + "-n 2 "),
+                     RanksWorld::Train(run, flags + " --pad_steps=always")));
+    ASSERT_EQ(padded.code, 0) << padded.err;
+    const auto wanted = worker::Losses(alone), found = worker::Losses(run);
+    ASSERT_FALSE(wanted.empty());
+    ASSERT_EQ(wanted.size(), found.size());
+    for (size_t k = 0; k < wanted.size(); ++k) EXPECT_NEAR(wanted[k], found[k], 1e-4) << k;
+  }
 }
 
 // What a script prints in a rehearsal is a command line, and nothing is started.

@@ -28,8 +28,17 @@ void DenseOptimizer::StepRange(int64_t step, double learning_rate, int64_t first
 }
 
 void DenseOptimizer::Step(const at::Tensor& schedule, const at::Tensor& total) {
-  tensor::AdamWStep(schedule, total, parameters_->flat_gradient(), parameters_->flat_value(),
-                    first_moment_, second_moment_, parameters_->flat_copy());
+  StepRange(schedule, total, 0, parameters_->size());
+}
+
+void DenseOptimizer::StepRange(const at::Tensor& schedule, const at::Tensor& total, int64_t first,
+                               int64_t last) {
+  const auto part = [&](const at::Tensor& flat) {
+    return flat.defined() ? flat.narrow(0, first, last - first) : flat;
+  };
+  tensor::AdamWStep(schedule, total, part(parameters_->flat_gradient()),
+                    part(parameters_->flat_value()), part(first_moment_), part(second_moment_),
+                    part(parameters_->flat_copy()));
 }
 
 model::NamedTensors DenseOptimizer::State() const {

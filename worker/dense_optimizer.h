@@ -25,6 +25,7 @@ class DenseOptimizer {
   // The same with what changes from step to step on the device (tensor/device_step.h); the
   // gradients become zeros.
   void Step(const at::Tensor& schedule, const at::Tensor& total);
+  void StepRange(const at::Tensor& schedule, const at::Tensor& total, int64_t first, int64_t last);
 
   at::Tensor first_moment() const { return first_moment_; }
   at::Tensor second_moment() const { return second_moment_; }

@@ -76,7 +76,21 @@ CrossEntropies EmbeddedItemProjection::CrossEntropyOf(const at::Tensor& states,
 
 void EmbeddedItemProjection::Step(const at::Tensor& schedule, const at::Tensor& total) {
   CHECK(optimizer_.has_value());
-  optimizer_->Step(schedule, total);
+  if (!split_) return optimizer_->Step(schedule, total);
+  settled_ = false;
+  ForEachOwnRange([&](int64_t first, int64_t last) {
+    optimizer_->StepRange(schedule, total, first, last);
+  });
+}
+
+void EmbeddedItemProjection::ForEachOwnRange(
+    const std::function<void(int64_t, int64_t)>& step) const {
+  const int64_t first = split_->first_item(), last = split_->last_item();
+  const int64_t width = parameters_.value(kWeight).size(1);
+  for (const auto& [name, row] : {std::pair(kWeight, width), std::pair(kBias, int64_t{1})}) {
+    const int64_t start = parameters_.RangeOf(name).first;
+    step(start + first * row, start + last * row);
+  }
 }
 
 absl::Status EmbeddedItemProjection::StartUpdate(double learning_rate) {
@@ -91,12 +105,9 @@ absl::Status EmbeddedItemProjection::FinishUpdate() {
     return absl::OkStatus();
   }
   settled_ = false;
-  const int64_t first = split_->first_item(), last = split_->last_item();
-  const int64_t width = parameters_.value(kWeight).size(1);
-  for (const auto& [name, row] : {std::pair(kWeight, width), std::pair(kBias, int64_t{1})}) {
-    const int64_t start = parameters_.RangeOf(name).first;
-    optimizer_->StepRange(step_, learning_rate_, start + first * row, start + last * row);
-  }
+  ForEachOwnRange([&](int64_t first, int64_t last) {
+    optimizer_->StepRange(step_, learning_rate_, first, last);
+  });
   return absl::OkStatus();
 }
 

@@ -6,6 +6,7 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -46,7 +47,8 @@ class EmbeddedItemProjection : public ItemProjection {
   void Refresh() override { parameters_.RefreshCompute(); }
 
   // CrossEntropy and the update after it with everything on the device (resident_step.h). Gradients
-  // are zero before the first and after the second.
+  // are zero before the first and after the second, which also follows CrossEntropy, of the slice
+  // with a group.
   CrossEntropies CrossEntropyOf(const at::Tensor& states, const at::Tensor& labels,
                                 const at::Tensor& weights);
   void Step(const at::Tensor& schedule, const at::Tensor& total);
@@ -58,6 +60,8 @@ class EmbeddedItemProjection : public ItemProjection {
   absl::StatusOr<CrossEntropies> SplitCrossEntropy(const at::Tensor& states,
                                                    const at::Tensor& labels,
                                                    const at::Tensor& weights);
+  // step(first, last) with every stretch of the flat buffers that this rank updates.
+  void ForEachOwnRange(const std::function<void(int64_t, int64_t)>& step) const;
 
   model::DenseParameters parameters_;
   tensor::AdamWOptions options_;

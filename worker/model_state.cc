@@ -100,12 +100,16 @@ model::CfRows ModelState::PullResidentRows(const model::Stream& stream) const {
 
 void ModelState::PushResidentRows(const model::Stream& stream, const model::CfRows& gradients,
                                   const at::Tensor& schedule, const at::Tensor& total) {
+  PushResidentRows(stream.user_ids, stream.item_ids, gradients, schedule, total);
+}
+
+void ModelState::PushResidentRows(const at::Tensor& user_ids, const at::Tensor& item_ids,
+                                  const model::CfRows& gradients, const at::Tensor& schedule,
+                                  const at::Tensor& total) {
   CHECK(resident());
   if (!updates_rows()) return;
-  static_cast<RowTable&>(*user_table_)
-      .PushOnDevice(stream.user_ids, gradients.user, schedule, total);
-  static_cast<RowTable&>(*item_table_)
-      .PushOnDevice(stream.item_ids, gradients.item, schedule, total);
+  static_cast<RowTable&>(*user_table_).PushOnDevice(user_ids, gradients.user, schedule, total);
+  static_cast<RowTable&>(*item_table_).PushOnDevice(item_ids, gradients.item, schedule, total);
 }
 
 absl::Status ModelState::Settle() {

@@ -59,6 +59,10 @@ class ModelState {
   model::CfRows PullResidentRows(const model::Stream& stream) const;
   void PushResidentRows(const model::Stream& stream, const model::CfRows& gradients,
                         const at::Tensor& schedule, const at::Tensor& total);
+  // The same of any rows, [.] int64.
+  void PushResidentRows(const at::Tensor& user_ids, const at::Tensor& item_ids,
+                        const model::CfRows& gradients, const at::Tensor& schedule,
+                        const at::Tensor& total);
   // Waits until the tables have every update that was sent, and this process has what it keeps of
   // them; with a group, all ranks call it.
   absl::Status Settle();

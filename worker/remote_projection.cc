@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/log.h"
+#include "tensor/from_host.h"
 
 namespace mixrec::worker {
 namespace {
@@ -31,9 +32,10 @@ absl::StatusOr<CrossEntropies> RemoteItemProjection::CrossEntropy(
                           waits_.Time([&] { return session_->FinishSoftmax(ticket); }));
   forward_ = Forward{ticket, result.log_sum_exp, host_weights};
   CrossEntropies entropies;
-  entropies.values = result.entropies.to(states.device());
+  entropies.values = tensor::ToDevice(result.entropies, states.device());
   entropies.d_states =
-      (result.gradient * host_weights.unsqueeze(1)).to(states.device(), states.scalar_type());
+      tensor::ToDevice(result.gradient * host_weights.unsqueeze(1), states.device())
+          .to(states.scalar_type());
   return entropies;
 }
 

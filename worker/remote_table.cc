@@ -1,5 +1,7 @@
 #include "worker/remote_table.h"
 
+#include "tensor/from_host.h"
+
 namespace mixrec::worker {
 
 RemoteTable::RemoteTable(const ps::TableSpec& spec, at::Device device, ps::Session* session)
@@ -22,7 +24,7 @@ absl::StatusOr<at::Tensor> RemoteTable::Pull(int64_t step, const std::vector<int
       waits_.Time([&] { return session_->FinishPull(pull_->ticket); });
   pull_.reset();
   if (!rows.ok()) return rows.status();
-  return rows->to(device_);
+  return tensor::ToDevice(*rows, device_);
 }
 
 absl::Status RemoteTable::Push(int64_t step, const std::vector<int32_t>& ids,

@@ -4,11 +4,14 @@
 #include <utility>
 
 #include "common/log.h"
+#include "tensor/from_host.h"
 
 namespace mixrec::worker {
 namespace {
 
-constexpr int64_t kBucketBytes = int64_t{1} << 20;
+// GPUs sum in less time than an operation takes to start, and a captured backward is cut for every
+// bucket (segmented_step.h).
+int64_t BucketBytes(at::Device device) { return int64_t{device.is_cuda() ? 4 : 1} << 20; }
 
 // Rows of `ids` at their places among all of `whole`, which ascend; zeros elsewhere.
 at::Tensor AmongAll(const std::vector<int32_t>& ids, const at::Tensor& rows,
@@ -20,7 +23,8 @@ at::Tensor AmongAll(const std::vector<int32_t>& ids, const at::Tensor& rows,
     places.push_back(found - whole.begin());
   }
   at::Tensor all = at::zeros({static_cast<int64_t>(whole.size()), rows.size(1)}, rows.options());
-  const at::Tensor index = at::tensor(at::ArrayRef<int64_t>(places), at::kLong).to(rows.device());
+  const at::Tensor index =
+      tensor::ToDevice(at::tensor(at::ArrayRef<int64_t>(places), at::kLong), rows.device());
   return all.index_copy_(0, index, rows);
 }
 
@@ -42,7 +46,10 @@ void FromTensor(const at::Tensor& sums, model::Losses* losses, StepVotes* votes)
 }  // namespace
 
 SharedStep::SharedStep(collective::Group* group, ModelState* state)
-    : group_(group), state_(state), gradients_(group, kBucketBytes) {
+    : group_(group),
+      state_(state),
+      bucket_bytes_(BucketBytes(state->device())),
+      gradients_(group, bucket_bytes_) {
   layers_ = state->parameters().RangeOf("damoe.");
 }
 
@@ -64,8 +71,8 @@ model::MixrecModel::Complete SharedStep::complete() {
   return [this](int64_t first, int64_t last) { gradients_.Ready(first, last); };
 }
 
-absl::Status SharedStep::Finish(const data::PackedBatch& batch, model::Losses* losses,
-                                StepVotes* votes, model::CfRows* d_rows) {
+absl::Status SharedStep::Finish(const data::PackedBatch& batch, const at::Tensor& losses,
+                                model::CfRows* d_rows) {
   gradients_.Ready(0, layers_.first);
   gradients_.Ready(layers_.second, state_->parameters().size());
   std::vector<Ticket> tickets;
@@ -75,12 +82,18 @@ absl::Status SharedStep::Finish(const data::PackedBatch& batch, model::Losses* l
     tickets.push_back(group_->StartAllReduce(d_rows->user, what_));
     tickets.push_back(group_->StartAllReduce(d_rows->item, what_));
   }
-  const at::Tensor sums = ToTensor(*losses, *votes);
-  tickets.push_back(group_->StartAllReduce(sums, what_));
+  tickets.push_back(group_->StartAllReduce(losses, what_));
   absl::Status status = gradients_.Finish();
   for (const Ticket ticket : tickets) status.Update(group_->Wait(ticket));
-  if (status.ok()) FromTensor(sums, losses, votes);
   return status;
+}
+
+absl::Status SharedStep::Finish(const data::PackedBatch& batch, model::Losses* losses,
+                                StepVotes* votes, model::CfRows* d_rows) {
+  const at::Tensor sums = ToTensor(*losses, *votes);
+  MIXREC_RETURN_IF_ERROR(Finish(batch, sums, d_rows));
+  FromTensor(sums, losses, votes);
+  return absl::OkStatus();
 }
 
 }  // namespace mixrec::worker

@@ -29,13 +29,17 @@ class SharedStep {
   // Keeps the pointers.
   SharedStep(collective::Group* group, ModelState* state);
 
+  int64_t bucket_bytes() const { return bucket_bytes_; }
   // Before the forward. The batch is data/step_share.h's.
   void Start(const data::PackedBatch& batch, int64_t step);
   // To be given to the model's backward, or to what stands for it on a rank without documents.
   model::MixrecModel::Complete complete();
-  // After the backward, the losses being this rank's: the state's dense gradient, `losses`, `votes`
-  // and `d_rows` become sums over the ranks, `d_rows` those of batch.whole's ids where the tables
-  // are in the process.
+  // After the backward, the losses being this rank's: the state's dense gradient, `losses` and
+  // `d_rows` become sums over the ranks, `d_rows` those of batch.whole's ids where the tables are in
+  // the process. `losses`: whatever numbers; on the state's device nothing waits for it.
+  absl::Status Finish(const data::PackedBatch& batch, const at::Tensor& losses,
+                      model::CfRows* d_rows);
+  // The same of losses and votes in host memory.
   absl::Status Finish(const data::PackedBatch& batch, model::Losses* losses, StepVotes* votes,
                       model::CfRows* d_rows);
 
@@ -44,6 +48,7 @@ class SharedStep {
 
   collective::Group* group_;
   ModelState* state_;
+  const int64_t bucket_bytes_;
   collective::BucketReducer gradients_;
   std::pair<int64_t, int64_t> layers_;  // what the layers' backward completes
   std::string what_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "tensor/from_host.h"
 #include "tensor/products.h"
 #include "tensor/softmax.h"
 
@@ -28,7 +29,7 @@ at::Tensor PlacesOf(const std::vector<int64_t>& states_of_ranks, int64_t most, a
       places.push_back(static_cast<int64_t>(rank) * most + k);
     }
   }
-  return at::tensor(at::ArrayRef<int64_t>(places), at::kLong).to(device);
+  return tensor::ToDevice(at::tensor(at::ArrayRef<int64_t>(places), at::kLong), device);
 }
 
 }  // namespace

@@ -7,13 +7,14 @@
 
 #include <ATen/ATen.h>
 
+#include <map>
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "data/packed_batch.h"
-#include "data/pad.h"
 #include "model/mixrec_model.h"
+#include "worker/batch_places.h"
+#include "worker/graph_pool.h"
 #include "worker/resident_step.h"
 
 namespace mixrec::worker {
@@ -44,40 +45,28 @@ class StepGraphs {
   // Whether steps are captured and replayed from now on; a captured step keeps its graph.
   void set_capture(bool capture) { graph_options_.capture = capture; }
 
-  int64_t shapes() const { return static_cast<int64_t>(plans_.size()); }
+  int64_t shapes() const { return places_.shapes(); }
   int64_t captured() const { return captured_; }
 
  private:
-  struct Plan;
-  struct Prepared;
-
-  // What is ready at a step, or will be at the next one.
-  struct Wanted {
-    std::vector<const data::PackedBatch*> batches;
-    std::vector<int64_t> steps;
+  // What a place's step has come to.
+  struct Plan {
+    int64_t moves = 0, uses = 0;  // of the place as it is
+    at::Tensor losses;            // [members, kLosses] of the graph
+    std::unique_ptr<Graph> graph;
   };
-  bool IsReady(const Wanted& wanted) const;
-  Prepared Prepare(const Wanted& wanted);
-  Plan* PlanFor(const std::vector<const data::PackedBatch*>& batches);
-  // Of every member; the same where batch and step are the same.
-  using Lists = std::vector<std::shared_ptr<const model::StreamLists>>;
-  Lists ListsOf(const Wanted& wanted, const data::BatchShape& shape) const;
-  // Room on the device for batches like these.
-  void MakeRoom(const Lists& lists, Plan* plan);
-  void Launch(Plan* plan);
+  // Returns the losses [members, kLosses].
+  at::Tensor Launch(const BatchPlace& place, Plan* plan);
   at::Device device() const { return members_[0].state->device(); }
-  void Capture(Plan* plan);
 
   const std::vector<StepMember> members_;
   StepGraphOptions graph_options_;
   ResidentStep step_;
-  data::BatchShape largest_;  // of everything but rows, so far
-  std::vector<std::unique_ptr<Plan>> plans_;
-  std::unique_ptr<Prepared> ready_;  // the next batches, made ready
-  at::Tensor host_losses_;           // [members, kLosses]
+  BatchPlaces places_;
+  GraphPool graphs_;
+  std::map<const BatchPlace*, Plan> plans_;
+  at::Tensor host_losses_;  // [members, kLosses]
   int64_t captured_ = 0;
-  int staging_ = 0;  // which of the two host buffers was filled last
-  at::Tensor staged_[2];
 };
 
 }  // namespace mixrec::worker

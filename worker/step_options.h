@@ -8,6 +8,10 @@
 
 namespace mixrec::worker {
 
+// Whether steps are made on batches that are padded to a few shapes (batch_places.h). On a GPU that
+// lets them be captured and replayed; on a CPU it only costs.
+enum class StepPadding { kOnGpu, kAlways, kNever };
+
 struct StepOptions {
   tensor::AdamWOptions optimizer;
   // Of the gradients that ranks reduce, 0: none. The item projection and the rows of tables neither
@@ -17,6 +21,7 @@ struct StepOptions {
   // The ranks that share every step, this one among them; null: this process alone. Batches are
   // data/step_share.h's then.
   collective::Group* group = nullptr;
+  StepPadding padding = StepPadding::kOnGpu;
 };
 
 }  // namespace mixrec::worker

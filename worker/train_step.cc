@@ -15,38 +15,46 @@ double WeightedSum(const at::Tensor& values, const at::Tensor& weights) {
 }  // namespace
 
 TrainStep::TrainStep(const StepOptions& options, ModelState* state, SideBySide* others)
-    : options_(options), state_(state), optimizer_(options.optimizer, &state->parameters()) {
+    : options_(options),
+      state_(state),
+      optimizer_(options.optimizer, &state->parameters()),
+      clock_(options.group, state) {
   state->projection().PrepareTraining(options.group);
   if (options.group != nullptr) shared_ = std::make_unique<SharedStep>(options.group, state);
-  if (shared_ != nullptr || !state->resident()) return;
   const StepMember member{options, state, &optimizer_};
-  if (others != nullptr) {
+  const bool talks = shared_ != nullptr || !state->resident();
+  const bool pads = options.padding == StepPadding::kAlways ||
+                    (options.padding == StepPadding::kOnGpu && state->device().is_cuda());
+  if (!talks && others != nullptr) {
     seat_ = std::make_unique<SideBySide::Seat>(others, member);
-  } else if (state->device().is_cuda()) {
+  } else if (pads && talks) {
+    segments_ = std::make_unique<SegmentedStep>(member, shared_.get(), &clock_);
+  } else if (pads) {
     graphs_ = std::make_unique<StepGraphs>(std::vector<StepMember>{member}, StepGraphOptions());
   }
+}
+
+void TrainStep::set_capture(bool capture) {
+  if (graphs_ != nullptr) graphs_->set_capture(capture);
+  if (segments_ != nullptr) segments_->set_capture(capture);
 }
 
 absl::StatusOr<model::Losses> TrainStep::Run(const data::PackedBatch& batch, int64_t step,
                                              double learning_rate, const data::PackedBatch* next) {
   const model::ModelOptions& options = state_->options();
-  lap_ = ReadClocks();
+  clock_.Start();
   state_->set_step(step);
-  if (seat_ != nullptr || graphs_ != nullptr) {
-    const StepInput input{&batch, step, learning_rate, next};
-    const model::Losses losses = seat_ != nullptr ? seat_->Step(input) : graphs_->Run({input})[0];
-    if (std::isfinite(losses.total)) state_->set_step(step + 1);
-    Lap(&times_.forward);
-    return losses;
+  if (seat_ != nullptr || graphs_ != nullptr || segments_ != nullptr) {
+    return RunPadded({&batch, step, learning_rate, next});
   }
   state_->parameters().ZeroGradient();
   if (shared_ != nullptr) shared_->Start(batch, step);
   MIXREC_ASSIGN_OR_RETURN(const model::CfRows rows, state_->PullRows(batch));
   if (next != nullptr) state_->PrefetchRows(*next);
-  Lap(&times_.pull);
+  clock_.Lap(&StepTimes::pull);
 
   const model::States states = Forward(batch, rows);
-  Lap(&times_.forward);
+  clock_.Lap(&StepTimes::forward);
 
   model::Losses losses;
   MIXREC_ASSIGN_OR_RETURN(model::States d_states, Softmax(batch, states, &losses));
@@ -59,36 +67,29 @@ absl::StatusOr<model::Losses> TrainStep::Run(const data::PackedBatch& batch, int
   if (std::isfinite(total())) {
     MIXREC_RETURN_IF_ERROR(state_->projection().StartUpdate(learning_rate));
   }
-  Lap(&times_.softmax);
+  clock_.Lap(&StepTimes::softmax);
 
   model::CfRows d_rows = Backward(batch, rows, d_states);
   losses.cf = state_->cf().BprLoss(batch, rows, options.lambda_cf, &d_rows);
   if (shared_ != nullptr) {
     MIXREC_RETURN_IF_ERROR(shared_->Finish(batch, &losses, &votes_, &d_rows));
   }
-  Lap(&times_.backward);
+  clock_.Lap(&StepTimes::backward);
 
   losses.total = total();
   if (std::isfinite(losses.total)) {
     MIXREC_RETURN_IF_ERROR(Update(batch, d_rows, learning_rate));
   }
-  Lap(&times_.optimizer);
+  clock_.Lap(&StepTimes::optimizer);
   return losses;
 }
 
-TrainStep::Clocks TrainStep::ReadClocks() const {
-  return {std::chrono::steady_clock::now(),
-          shared_ == nullptr ? 0 : options_.group->waited_seconds(), state_->server_seconds()};
-}
-
-void TrainStep::Lap(double* part) {
-  const Clocks now = ReadClocks();
-  const double for_ranks = now.for_ranks - lap_.for_ranks;
-  const double for_servers = now.for_servers - lap_.for_servers;
-  *part += std::chrono::duration<double>(now.time - lap_.time).count() - for_ranks - for_servers;
-  times_.communication += for_ranks;
-  times_.server += for_servers;
-  lap_ = now;
+absl::StatusOr<model::Losses> TrainStep::RunPadded(const StepInput& input) {
+  if (segments_ != nullptr) return segments_->Run(input, &votes_);
+  const model::Losses losses = seat_ != nullptr ? seat_->Step(input) : graphs_->Run({input})[0];
+  if (std::isfinite(losses.total)) state_->set_step(input.step + 1);
+  clock_.Lap(&StepTimes::device);
+  return losses;
 }
 
 // A rank of a group may have no users in a step.
@@ -108,10 +109,7 @@ model::CfRows TrainStep::Backward(const data::PackedBatch& batch, const model::C
   const auto complete = shared_ == nullptr ? nullptr : shared_->complete();
   if (!batch.tokens.empty()) return network.Backward(d_states, complete);
   network.SkipBackward(complete);
-  model::CfRows none;
-  if (rows.user.defined()) none.user = at::zeros_like(rows.user);
-  if (rows.item.defined()) none.item = at::zeros_like(rows.item);
-  return none;
+  return model::ZerosLike(rows);
 }
 
 void TrainStep::BeginEpoch() {

@@ -3,7 +3,6 @@
 
 #include <ATen/ATen.h>
 
-#include <chrono>
 #include <cstdint>
 #include <memory>
 
@@ -14,22 +13,14 @@
 #include "tensor/optimizer.h"
 #include "worker/dense_optimizer.h"
 #include "worker/model_state.h"
+#include "worker/segmented_step.h"
 #include "worker/shared_step.h"
 #include "worker/side_by_side.h"
 #include "worker/step_graphs.h"
 #include "worker/step_options.h"
+#include "worker/step_times.h"
 
 namespace mixrec::worker {
-
-// Wall seconds by part, added up over steps. On a GPU, launches only unless the part reads a value.
-// What they waited for the ranks of a group and for servers is not in them, but stands apart.
-struct StepTimes {
-  double pull = 0, forward = 0, softmax = 0, backward = 0, optimizer = 0;
-  double communication = 0, server = 0;
-  double total() const {
-    return pull + forward + softmax + backward + optimizer + communication + server;
-  }
-};
 
 class TrainStep {
  public:
@@ -59,12 +50,10 @@ class TrainStep {
   void set_vote(const StepVotes& mine) { votes_ = mine; }
   const StepVotes& votes() const { return votes_; }
 
-  const StepTimes& times() const { return times_; }
-  void ResetTimes() { times_ = {}; }
-  // Whether steps may be captured and replayed (step_graphs.h).
-  void set_capture(bool capture) {
-    if (graphs_ != nullptr) graphs_->set_capture(capture);
-  }
+  const StepTimes& times() const { return clock_.times(); }
+  void ResetTimes() { clock_.Reset(); }
+  // Whether steps may be captured and replayed (step_graphs.h, segmented_step.h).
+  void set_capture(bool capture);
 
  private:
   model::States Forward(const data::PackedBatch& batch, const model::CfRows& rows);
@@ -72,26 +61,19 @@ class TrainStep {
                          const model::States& d_states);
   absl::StatusOr<model::States> Softmax(const data::PackedBatch& batch, const model::States& states,
                                         model::Losses* losses);
+  absl::StatusOr<model::Losses> RunPadded(const StepInput& input);
   absl::Status Update(const data::PackedBatch& batch, const model::CfRows& d_rows,
                       double learning_rate);
-  struct Clocks {
-    std::chrono::steady_clock::time_point time;
-    double for_ranks = 0, for_servers = 0;  // seconds waited so far
-  };
-  Clocks ReadClocks() const;
-  // The seconds since the last call go to a part, but for those of waiting.
-  void Lap(double* part);
-
   StepOptions options_;
   ModelState* state_;
   DenseOptimizer optimizer_;
-  // With all tables in this process: among others, or alone on a GPU.
+  StepClock clock_;
+  std::unique_ptr<SharedStep> shared_;  // with a group
+  // On padded batches. With all tables in this process: among others, or alone.
   std::unique_ptr<SideBySide::Seat> seat_;
   std::unique_ptr<StepGraphs> graphs_;
-  std::unique_ptr<SharedStep> shared_;  // with a group
+  std::unique_ptr<SegmentedStep> segments_;  // with a group or servers
   StepVotes votes_;
-  StepTimes times_;
-  Clocks lap_;  // at the last Lap
 };
 
 }  // namespace mixrec::worker

@@ -21,6 +21,7 @@
 #include "worker/own_stream.h"
 #include "worker/placement.h"
 #include "worker/side_by_side.h"
+#include "worker/step_options.h"
 
 namespace mixrec::worker {
 
@@ -58,6 +59,7 @@ struct TrainOptions {
   int64_t simulate_preemption = 0;  // act as if SIGTERM came after this step; 0: never
   bool tensorboard = true;
   bool progress = true;
+  StepPadding padding = StepPadding::kOnGpu;
   std::string profile;  // folder for a profile of some steps (run_profile.h); empty: none
   std::string label;    // before the progress line and log messages: who trains what
   // Asked after every step, besides common/stop_signal.h: whether this run is to stop.

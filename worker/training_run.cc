@@ -52,6 +52,7 @@ StepOptions MakeStepOptions(const TrainOptions& options, collective::Group* grou
   step.optimizer.weight_decay = options.weight_decay;
   step.clip_norm = options.clip_norm;
   step.dropout_seed = options.seed;
+  step.padding = options.padding;
   return step;
 }
 
