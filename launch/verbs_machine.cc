@@ -28,8 +28,8 @@ Verb BenchStep() {
       "On random weights and the batches of --data, or of a synthetic data set; one JSON line a "
       "shape.",
       {{"Step",
-        {"shape", "data", "tokenizer", "batch", "n_cl", "seconds", "seed", "profile",
-         "candidates", "pad_steps"}},
+        {"shape", "data", "tokenizer", "batch", "n_cl", "seconds", "seed", "profile", "candidates",
+         "pad_steps"}},
        RanksGroup(),
        MachineGroup()},
       {{"batch", "8"}}};

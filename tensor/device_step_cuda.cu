@@ -107,7 +107,8 @@ void AdamWStep(const at::Tensor& schedule, const at::Tensor& total, at::Tensor g
     return reinterpret_cast<uintptr_t>(pointer) % 16 == 0;
   };
   const bool aligned = is_aligned(gradient.data_ptr()) && is_aligned(value.data_ptr()) &&
-                       is_aligned(first_moment.data_ptr()) && is_aligned(second_moment.data_ptr()) &&
+                       is_aligned(first_moment.data_ptr()) &&
+                       is_aligned(second_moment.data_ptr()) &&
                        (!copy.defined() || is_aligned(copy.data_ptr()));
   const auto launch = [&](auto* to) {
     AdamWKernel<<<blocks, kThreads, 0, c10::cuda::getCurrentCUDAStream()>>>(

@@ -1,4 +1,5 @@
-// Lists of the host as tensors on a device, and the way back. None of it waits for the device's work.
+// Lists of the host as tensors on a device, and the way back. None of it waits for the device's
+// work.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -17,8 +18,8 @@ inline at::Tensor ToDevice(const at::Tensor& host, at::Device device) {
 // In host memory once the device has done what it was given so far.
 inline at::Tensor ToHost(const at::Tensor& tensor) {
   if (tensor.is_cpu() || tensor.numel() == 0) return tensor.cpu();
-  at::Tensor host = at::empty(
-      tensor.sizes(), at::TensorOptions().dtype(tensor.scalar_type()).pinned_memory(true));
+  at::Tensor host = at::empty(tensor.sizes(),
+                              at::TensorOptions().dtype(tensor.scalar_type()).pinned_memory(true));
   return host.copy_(tensor, /*non_blocking=*/true);
 }
 

@@ -115,9 +115,8 @@ TEST_F(Ranks, PaddedStepsLearnWhatPlainStepsOfOneProcessLearn) {
   const std::string servers = StrCat("-n 2 ", RanksWorld::Program("ps --log_level=error"), " : ");
   for (const std::string& beside : {std::string(), servers}) {
     const std::string run = Path(beside.empty() ? "padded" : "padded-served");
-    const Outcome padded =
-        Shell(StrCat(RanksWorld::Mpirun(beside + "-n 2 "),
-                     RanksWorld::Train(run, flags + " --pad_steps=always")));
+    const Outcome padded = Shell(StrCat(RanksWorld::Mpirun(beside + "-n 2 "),
+                                        RanksWorld::Train(run, flags + " --pad_steps=always")));
     ASSERT_EQ(padded.code, 0) << padded.err;
     const auto wanted = worker::Losses(alone), found = worker::Losses(run);
     ASSERT_FALSE(wanted.empty());

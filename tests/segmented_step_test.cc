@@ -89,8 +89,9 @@ TEST_F(SegmentedTrainingTest, EveryModelAndClipping) {
   options_.epochs = 1;
   options_.learning_rate = 1e-3;
   using model::Mode;
-  for (const auto& [mode, lambda] : {std::pair(Mode::kLlmrec, 0.5), std::pair(Mode::kBase, 0.0),
-                                     std::pair(Mode::kMixrec, 0.0), std::pair(Mode::kMixrec, 0.5)}) {
+  for (const auto& [mode, lambda] :
+       {std::pair(Mode::kLlmrec, 0.5), std::pair(Mode::kBase, 0.0), std::pair(Mode::kMixrec, 0.0),
+        std::pair(Mode::kMixrec, 0.5)}) {
     model_.mode = mode;
     model_.lambda_align = lambda;
     const std::string name = StrCat(model::ModeName(mode), lambda);
@@ -159,9 +160,9 @@ class SegmentedStepTest : public ::testing::TestWithParam<at::DeviceType> {
     EXPECT_TRUE(model::ValidateModelOptions(2, &model_).ok());
   }
   std::unique_ptr<ModelState> State(const Placement& placement = {}) const {
-    auto state = std::make_unique<ModelState>(world_->backbone, model_, world_->dataset.users(),
-                                              world_->dataset.items(), tensor::AdamWOptions(),
-                                              placement);
+    auto state =
+        std::make_unique<ModelState>(world_->backbone, model_, world_->dataset.users(),
+                                     world_->dataset.items(), tensor::AdamWOptions(), placement);
     EXPECT_TRUE(state->Initialise(3).ok());
     return state;
   }
@@ -195,8 +196,8 @@ class SegmentedStepTest : public ::testing::TestWithParam<at::DeviceType> {
       StepVotes votes;
       served->set_step(k);
       clock.Start();
-      const auto have = segments.Run({&batches[k], k, 3e-3, k == 3 ? nullptr : &Next(batches, k)},
-                                     &votes);
+      const auto have =
+          segments.Run({&batches[k], k, 3e-3, k == 3 ? nullptr : &Next(batches, k)}, &votes);
       ASSERT_TRUE(have.ok()) << have.status();
       EXPECT_NEAR(have->sequence, want.sequence, 1e-3);
       EXPECT_NEAR(have->alignment, want.alignment, 1e-3);

@@ -78,9 +78,8 @@ void EmbeddedItemProjection::Step(const at::Tensor& schedule, const at::Tensor& 
   CHECK(optimizer_.has_value());
   if (!split_) return optimizer_->Step(schedule, total);
   settled_ = false;
-  ForEachOwnRange([&](int64_t first, int64_t last) {
-    optimizer_->StepRange(schedule, total, first, last);
-  });
+  ForEachOwnRange(
+      [&](int64_t first, int64_t last) { optimizer_->StepRange(schedule, total, first, last); });
 }
 
 void EmbeddedItemProjection::ForEachOwnRange(

@@ -48,17 +48,19 @@ void SegmentedStep::ComputeForward(const Plan& plan, Pass* pass) const {
   pass->alignment_weights = stream.alignment_weights;
   pass->weights = at::add(stream.sequence_weights, stream.alignment_weights, model.lambda_align);
   pass->rows = resident() ? state->PullResidentRows(stream) : plan.pulled;
-  pass->d_cf = model::ZerosLike(pass->rows);
-  pass->cf = [&] {
+  side_->Run({pass->rows.user, pass->rows.item}, [&] {
     const Phase bpr("mixrec::collaborative filtering");
-    return model.has_cf() ? state->cf().BprLoss(stream, pass->rows, model.lambda_cf, &pass->d_cf)
-                          : at::zeros({}, stream.sequence_weights.options());
-  }();
+    pass->d_cf = model::ZerosLike(pass->rows);
+    pass->cf = model.has_cf()
+                   ? state->cf().BprLoss(stream, pass->rows, model.lambda_cf, &pass->d_cf)
+                   : at::zeros({}, stream.sequence_weights.options());
+  });
   pass->states = state->network().Forward(stream, pass->rows, /*training=*/true);
   const Phase contrast("mixrec::contrastive loss");
   pass->d_contrastive = at::zeros(pass->states.sizes(), pass->states.options().dtype(at::kFloat));
   pass->contrastive = model::ContrastiveLoss(stream, pass->states, model.temperature,
                                              model.lambda_cl, pass->d_contrastive);
+  side_->Join();
 }
 
 void SegmentedStep::ComputeBackward(const Plan& plan, Pass* pass,

@@ -15,10 +15,10 @@ constexpr int64_t kParts = 4;  // sequence, alignment, contrastive, cf
 
 at::Tensor LambdasOf(const ModelState& state) {
   const model::ModelOptions& model = state.options();
-  return tensor::FloatTensor({1.0f, static_cast<float>(model.lambda_align),
-                              static_cast<float>(model.lambda_cl),
-                              static_cast<float>(model.lambda_cf)},
-                             state.device());
+  return tensor::FloatTensor(
+      {1.0f, static_cast<float>(model.lambda_align), static_cast<float>(model.lambda_cl),
+       static_cast<float>(model.lambda_cf)},
+      state.device());
 }
 
 // The rows of the batch, without padding.
@@ -35,6 +35,7 @@ SegmentedStep::SegmentedStep(const StepMember& member, SharedStep* shared, StepC
       shared_(shared),
       clock_(clock),
       lambdas_(LambdasOf(*member.state)),
+      side_(std::make_unique<tensor::SideStream>(member.state->device())),
       places_({member}),
       graphs_(member.state->device()),
       nothing_(Nothing()) {}
@@ -81,8 +82,7 @@ SegmentedStep::Sent SegmentedStep::Send(const StepInput& input, const StepVotes&
 // The device may still be busy with everything; the next batch is made ready meanwhile.
 absl::StatusOr<model::Losses> SegmentedStep::Finish(const StepInput& input,
                                                     const at::Tensor& results,
-                                                    const model::CfRows& d_rows,
-                                                    StepVotes* votes) {
+                                                    const model::CfRows& d_rows, StepVotes* votes) {
   ModelState* const state = member_.state;
   const at::Tensor numbers = tensor::ToHost(results);
   const bool pushes = !resident() && state->updates_rows();
@@ -102,8 +102,8 @@ absl::StatusOr<model::Losses> SegmentedStep::Finish(const StepInput& input,
   const model::Losses losses{value[0], value[1], value[2], value[3], value[kParts + 2]};
   if (!std::isfinite(losses.total)) return losses;
   if (pushes) {
-    MIXREC_RETURN_IF_ERROR(state->PushRows(input.batch->user_ids, input.batch->item_ids, pushed,
-                                           input.learning_rate));
+    MIXREC_RETURN_IF_ERROR(
+        state->PushRows(input.batch->user_ids, input.batch->item_ids, pushed, input.learning_rate));
   }
   state->set_step(input.step + 1);
   clock_->Lap(&StepTimes::optimizer);
@@ -173,10 +173,9 @@ absl::StatusOr<at::Tensor> SegmentedStep::Softmax(const data::PackedBatch& batch
   const auto own = [&](const at::Tensor& padded) {
     return padded.narrow(0, 0, static_cast<int64_t>(labels.size()));
   };
-  MIXREC_ASSIGN_OR_RETURN(
-      const CrossEntropies entropies,
-      member_.state->projection().CrossEntropy(member_.state->step(), own(pass.states), labels,
-                                               own(pass.weights)));
+  MIXREC_ASSIGN_OR_RETURN(const CrossEntropies entropies,
+                          member_.state->projection().CrossEntropy(
+                              member_.state->step(), own(pass.states), labels, own(pass.weights)));
   d_states.copy_(pass.d_contrastive);
   own(d_states).add_(entropies.d_states);
   const at::Tensor sequence = entropies.values.dot(own(pass.sequence_weights));

@@ -17,6 +17,7 @@
 #include "common/status.h"
 #include "data/packed_batch.h"
 #include "model/mixrec_model.h"
+#include "tensor/side_stream.h"
 #include "worker/batch_places.h"
 #include "worker/graph_pool.h"
 #include "worker/resident_step.h"
@@ -99,6 +100,7 @@ class SegmentedStep {
   StepClock* const clock_;
   StepGraphOptions graph_options_;
   const at::Tensor lambdas_;  // [4] of the parts
+  const std::unique_ptr<tensor::SideStream> side_;
   BatchPlaces places_;
   GraphPool graphs_;
   std::map<const BatchPlace*, Plan> plans_;

@@ -35,8 +35,8 @@ class SharedStep {
   // To be given to the model's backward, or to what stands for it on a rank without documents.
   model::MixrecModel::Complete complete();
   // After the backward, the losses being this rank's: the state's dense gradient, `losses` and
-  // `d_rows` become sums over the ranks, `d_rows` those of batch.whole's ids where the tables are in
-  // the process. `losses`: whatever numbers; on the state's device nothing waits for it.
+  // `d_rows` become sums over the ranks, `d_rows` those of batch.whole's ids where the tables are
+  // in the process. `losses`: whatever numbers; on the state's device nothing waits for it.
   absl::Status Finish(const data::PackedBatch& batch, const at::Tensor& losses,
                       model::CfRows* d_rows);
   // The same of losses and votes in host memory.

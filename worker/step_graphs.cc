@@ -67,9 +67,7 @@ at::Tensor StepGraphs::Launch(const BatchPlace& place, Plan* plan) {
   const bool captures = graph_options_.capture && graphs_.captures();
   if (captures && plan->graph == nullptr && plan->uses > 0 &&
       captured_ < graph_options_.most_graphs) {
-    const auto run = [&](const auto&) {
-      plan->losses = step_.Run(place.streams, place.schedules);
-    };
+    const auto run = [&](const auto&) { plan->losses = step_.Run(place.streams, place.schedules); };
     plan->graph = std::move(graphs_.Capture(run).front());
     ++captured_;
   }

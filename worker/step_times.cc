@@ -7,7 +7,7 @@ StepClock::Moment StepClock::Read() const {
           state_->server_seconds()};
 }
 
-void StepClock::Lap(double StepTimes::* part) {
+void StepClock::Lap(double StepTimes::*part) {
   const Moment now = Read();
   const double for_ranks = now.for_ranks - last_.for_ranks;
   const double for_servers = now.for_servers - last_.for_servers;

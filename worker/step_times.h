@@ -27,7 +27,7 @@ class StepClock {
 
   void Start() { last_ = Read(); }
   // The seconds since the last call of either go to a part, but for those of waiting.
-  void Lap(double StepTimes::* part);
+  void Lap(double StepTimes::*part);
   const StepTimes& times() const { return times_; }
   void Reset() { times_ = {}; }
 
