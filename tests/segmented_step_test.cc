@@ -209,6 +209,16 @@ class SegmentedStepTest : public ::testing::TestWithParam<at::DeviceType> {
     EXPECT_EQ(segments.captured() > 0, GetParam() == at::kCUDA);
     EXPECT_GT(clock.times().server, 0);
     EXPECT_TRUE(served->Settle().ok());
+    for (const data::PackedBatch& batch : batches) {
+      const auto want = plain->PullRows(batch), have = served->PullRows(batch);
+      ASSERT_TRUE(want.ok() && have.ok()) << have.status();
+      ExpectClose(want->user, have->user);
+      ExpectClose(want->item, have->item);
+    }
+  }
+  // AdamW makes steps of full length of gradients that are hardly more than rounding.
+  static void ExpectClose(const at::Tensor& want, const at::Tensor& have) {
+    EXPECT_LE((want - have).norm().item<double>(), 2e-2 * want.norm().item<double>());
   }
   static const data::PackedBatch& Next(const std::vector<data::PackedBatch>& batches, int k) {
     return batches[std::min(static_cast<size_t>(k) + 1, batches.size() - 1)];
