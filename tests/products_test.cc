@@ -173,12 +173,17 @@ TEST(DeviceStep, OnTheGpuIsTheCpus) {
     const at::Tensor value = random({1003}), m = random({1003}), v = random({1003}).square();
     const at::Tensor gradient = random({1003}), copy = value.to(at::kBFloat16);
     AdamWStep(schedule, at::ones({1}, value.options()), gradient, value, m, v, copy);
+    // A stretch that begins anywhere, as a rank's part of the biases does.
+    const at::Tensor second = random({1003});
+    const auto part = [](const at::Tensor& all) { return all.narrow(0, 3, 499); };
+    AdamWStep(schedule, at::ones({1}, value.options()), part(second), part(value), part(m), part(v),
+              part(copy));
     const at::Tensor rows = random({6, 12}).abs(), row_gradient = random({3, 4});
     const at::Tensor counts = at::arange(6, at::kInt).to(device);
     RowAdamWStep(options, schedule, at::ones({1}, value.options()),
                  at::tensor({4, -1, 1}, at::kLong).to(device), row_gradient, rows, counts);
     ClipGradientNormOnDevice(row_gradient, 0.1);
-    return at::cat({value, m, v, gradient, copy.to(at::kFloat), rows.flatten(),
+    return at::cat({value, m, v, gradient, second, copy.to(at::kFloat), rows.flatten(),
                     row_gradient.flatten(), counts.to(at::kFloat)})
         .cpu();
   };
