@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "bench/step_setup.h"
@@ -18,6 +19,7 @@ namespace mixrec::bench {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+constexpr double kRate = 5e-5;
 
 double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
@@ -158,18 +160,21 @@ class StepBench {
                                options_.device);
     while (!profile.finished()) {
       MIXREC_RETURN_IF_ERROR(profile.BeforeStep(step_.get()));
-      MIXREC_RETURN_IF_ERROR(RunOne(false));
+      MIXREC_RETURN_IF_ERROR(RunOne(false, /*alone=*/true));
     }
     return absl::OkStatus();
   }
 
  private:
-  // `last`: what rank 0 wants to be the last step; the others agree.
-  absl::Status RunOne(bool last) {
+  // `last`: what rank 0 wants to be the last step; the others agree. `alone`: it is over before the
+  // next one begins.
+  absl::Status RunOne(bool last, bool alone = false) {
     const bool decides = options_.group != nullptr && options_.group->rank() == 0;
     step_->set_vote({decides && last ? 1.0 : 0.0, 0});
-    const absl::Status status =
-        step_->Run(batches_.current(), steps_++, 5e-5, &batches_.next()).status();
+    const absl::Status status = step_
+                                    ->Run(batches_.current(), steps_++, kRate, &batches_.next(),
+                                          alone ? std::nullopt : std::make_optional(kRate))
+                                    .status();
     batches_.Advance();
     return status;
   }

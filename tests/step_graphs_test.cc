@@ -90,7 +90,8 @@ class StepGraphsTest : public ::testing::TestWithParam<Place> {
       const model::Losses want = *step.Run(batches[k], k, rate_);
       const auto* next = k + 1 < kSteps && k != 2 ? &batches[k + 1] : nullptr;
       graphs.set_capture(k != 5);  // as a profile does
-      const model::Losses have = graphs.Run({{&batches[k], k, rate_, next}})[0];
+      const auto promised = k != 4 ? std::make_optional(rate_) : std::nullopt;
+      const model::Losses have = graphs.Run({{&batches[k], k, rate_, next, promised}})[0];
       EXPECT_NEAR(have.sequence, want.sequence, tolerance);
       EXPECT_NEAR(have.alignment, want.alignment, tolerance);
       EXPECT_NEAR(have.contrastive, want.contrastive, tolerance);

@@ -74,6 +74,46 @@ TEST_F(TrainerTest, StoppedAndResumedRunEqualsAnUninterruptedOneBitForBit) {
   ExpectSameRuns(whole, parts);
 }
 
+// The step that a stopped run says it has done last.
+int64_t StepOf(const absl::Status& stopped) {
+  const std::string message(stopped.message()), before = "after step ";
+  const size_t place = message.find(before);
+  EXPECT_NE(place, std::string::npos) << stopped;
+  return place == std::string::npos ? 0 : std::stoll(message.substr(place + before.size()));
+}
+
+// Where steps are padded, one begins before the losses of the one before are read.
+TEST_F(TrainerTest, AStopOrACheckpointComesBeforeAStepThatWouldBeginAhead) {
+  for (const bool asked : {false, true}) {
+    SCOPED_TRACE(asked);
+    TrainOptions options = SmallTraining();
+    options.padding = StepPadding::kAlways;
+    int64_t questions = 0;
+    if (asked) {
+      options.stop = [&] { return ++questions > 2; };
+    } else {
+      options.checkpoint_steps = 2;
+      options.simulate_preemption = 5;
+    }
+    const std::string ahead = Run(StrCat("ahead", asked)), plain = Run(StrCat("plain", asked));
+    const int64_t step = StepOf(TrainRun(*world_, SmallModel(), options, ahead).status());
+    EXPECT_GE(step, 2);
+    TrainOptions unpadded = SmallTraining();
+    unpadded.simulate_preemption = step;
+    EXPECT_EQ(StepOf(TrainRun(*world_, SmallModel(), unpadded, plain).status()), step);
+    for (const char* file : {"/model.safetensors", "/optimizer.safetensors"}) {
+      const auto wanted = ReadTensors(*FindCheckpoint(plain, "last") + file);
+      const auto found = ReadTensors(*FindCheckpoint(ahead, "last") + file);
+      ASSERT_EQ(wanted.size(), found.size());
+      for (const auto& [name, tensor] : wanted) {
+        if (name.find("cf.predict.bias") != std::string::npos)
+          continue;  // its gradient is rounding
+        EXPECT_TRUE(at::allclose(tensor, found.at(name), 1e-3, 1e-5)) << name;
+      }
+    }
+  }
+}
+
 TEST_F(TrainerTest, KilledRunGoesOnFromItsLastCheckpoint) {
   TrainOptions options = SmallTraining();
   const std::string whole = Run("whole"), killed = Run("killed");

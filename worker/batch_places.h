@@ -47,6 +47,7 @@ class BatchPlaces {
     at::Tensor bytes;                // the lists, and room for the schedules
     std::vector<int64_t> schedules;  // where those are
   };
+  bool IsReady(const StagedInputs& inputs) const;
   // Makes them ready unless they are.
   const Staged& Take(const StagedInputs& inputs);
   // Those of the next step, while this one runs; its host must have seen the end of the step before
@@ -57,7 +58,6 @@ class BatchPlaces {
   int64_t shapes() const { return static_cast<int64_t>(places_.size()); }
 
  private:
-  bool IsReady(const StagedInputs& inputs) const;
   BatchPlace* PlaceFor(const std::vector<const data::PackedBatch*>& batches);
   // Of every member; the same where batch and step are the same.
   using Lists = std::vector<std::shared_ptr<const model::StreamLists>>;

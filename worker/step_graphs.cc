@@ -1,5 +1,7 @@
 #include "worker/step_graphs.h"
 
+#include <c10/core/impl/VirtualGuardImpl.h>
+
 #include <cstring>
 #include <utility>
 
@@ -13,42 +15,67 @@ StepGraphs::StepGraphs(std::vector<StepMember> members, const StepGraphOptions& 
       graph_options_(graphs),
       step_(members_),
       places_(members_),
-      graphs_(device()),
-      host_losses_(
-          at::empty({static_cast<int64_t>(members_.size()), ResidentStep::kLosses},
-                    at::TensorOptions().dtype(at::kFloat).pinned_memory(device().is_cuda()))) {}
+      graphs_(device()) {
+  for (int turn = 0; turn < 2; ++turn) {
+    losses_[turn] =
+        at::empty({static_cast<int64_t>(members_.size()), ResidentStep::kLosses},
+                  at::TensorOptions().dtype(at::kFloat).pinned_memory(device().is_cuda()));
+    if (!device().is_cpu()) done_[turn].emplace(device().type());
+  }
+}
 
 StepGraphs::~StepGraphs() { graphs_.Finish(); }
 
 std::vector<model::Losses> StepGraphs::Run(const std::vector<StepInput>& inputs) {
   CHECK_EQ(inputs.size(), members_.size());
   StagedInputs wanted, next;
+  std::vector<double> rates, next_rates;
   for (const StepInput& input : inputs) {
     wanted.batches.push_back(input.batch);
     wanted.steps.push_back(input.step);
+    rates.push_back(input.learning_rate);
     if (input.next == nullptr) continue;
     next.batches.push_back(input.next);
     next.steps.push_back(input.step + 1);
+    if (input.next_learning_rate) next_rates.push_back(*input.next_learning_rate);
   }
-  const BatchPlaces::Staged& now = places_.Take(wanted);
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    const auto schedule = tensor::ScheduleOf(members_[i].options.optimizer, inputs[i].learning_rate,
-                                             inputs[i].step + 1);
-    std::memcpy(static_cast<char*>(now.bytes.data_ptr()) + now.schedules[i], schedule.data(),
-                sizeof(schedule));
+  if (begun_) {
+    CHECK(places_.IsReady(wanted)) << "a step other than the one promised";
+  } else {
+    Begin(places_.Take(wanted), rates);
   }
-  now.place->buffer.copy_(now.bytes, /*non_blocking=*/true);
-  Plan& plan = plans_[now.place];
-  host_losses_.copy_(Launch(*now.place, &plan), /*non_blocking=*/true);
+  const int turn = turn_;
+  begun_ = false;
   if (next.batches.size() == members_.size()) {
     places_.Prepare(next);
+    begun_ = next_rates.size() == members_.size();
+    if (begun_) Begin(places_.Take(next), next_rates);
   } else {
     places_.DropPrepared();
   }
-  graphs_.Finish();
+  return LossesOf(turn);
+}
+
+void StepGraphs::Begin(const BatchPlaces::Staged& staged,
+                       const std::vector<double>& learning_rates) {
+  for (size_t i = 0; i < members_.size(); ++i) {
+    const auto schedule =
+        tensor::ScheduleOf(members_[i].options.optimizer, learning_rates[i], staged.steps[i] + 1);
+    std::memcpy(static_cast<char*>(staged.bytes.data_ptr()) + staged.schedules[i], schedule.data(),
+                sizeof(schedule));
+  }
+  staged.place->buffer.copy_(staged.bytes, /*non_blocking=*/true);
+  turn_ ^= 1;
+  losses_[turn_].copy_(Launch(*staged.place, &plans_[staged.place]), /*non_blocking=*/true);
+  if (!done_[turn_]) return;
+  done_[turn_]->record(c10::impl::VirtualGuardImpl(device().type()).getStream(device()));
+}
+
+std::vector<model::Losses> StepGraphs::LossesOf(int turn) {
+  if (done_[turn]) done_[turn]->synchronize();
   std::vector<model::Losses> losses;
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    const float* values = host_losses_.data_ptr<float>() + i * ResidentStep::kLosses;
+  for (size_t i = 0; i < members_.size(); ++i) {
+    const float* values = losses_[turn].data_ptr<float>() + i * ResidentStep::kLosses;
     losses.push_back({values[ResidentStep::kSequence], values[ResidentStep::kAlignment],
                       values[ResidentStep::kContrastive], values[ResidentStep::kCf],
                       values[ResidentStep::kTotal]});
@@ -60,6 +87,7 @@ std::vector<model::Losses> StepGraphs::Run(const std::vector<StepInput>& inputs)
 // second one is captured first.
 at::Tensor StepGraphs::Launch(const BatchPlace& place, Plan* plan) {
   if (plan->moves != place.moves) {
+    if (plan->graph != nullptr) graphs_.Finish();  // it may be running
     captured_ -= plan->graph != nullptr;
     *plan = Plan();
     plan->moves = place.moves;

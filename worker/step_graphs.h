@@ -6,9 +6,11 @@
 #pragma once
 
 #include <ATen/ATen.h>
+#include <c10/core/Event.h>
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "data/packed_batch.h"
@@ -30,6 +32,9 @@ struct StepInput {
   int64_t step = 0;
   double learning_rate = 0;
   const data::PackedBatch* next = nullptr;  // of the step after it; null: unknown
+  // With `next`: a promise that this is the next step, with no look at the model in between, so
+  // that it may begin before this step's losses are read. Its learning rate.
+  std::optional<double> next_learning_rate = std::nullopt;
 };
 
 // Works on a CPU, too, without graphs.
@@ -39,7 +44,8 @@ class StepGraphs {
   ~StepGraphs();
 
   // One step of every member. Waits for the losses, and meanwhile prepares the next batches, if all
-  // are known. Losses as TrainStep's.
+  // are known, and has the device begin with them when this step is done, if all are promised.
+  // Losses as TrainStep's.
   std::vector<model::Losses> Run(const std::vector<StepInput>& inputs);
 
   // Whether steps are captured and replayed from now on; a captured step keeps its graph.
@@ -55,8 +61,12 @@ class StepGraphs {
     at::Tensor losses;            // [members, kLosses] of the graph
     std::unique_ptr<Graph> graph;
   };
+  // Brings prepared batches to the device and launches their step; its losses will be on the host
+  // when `done_` of the turn has happened.
+  void Begin(const BatchPlaces::Staged& staged, const std::vector<double>& learning_rates);
   // Returns the losses [members, kLosses].
   at::Tensor Launch(const BatchPlace& place, Plan* plan);
+  std::vector<model::Losses> LossesOf(int turn);
   at::Device device() const { return members_[0].state->device(); }
 
   const std::vector<StepMember> members_;
@@ -65,7 +75,11 @@ class StepGraphs {
   BatchPlaces places_;
   GraphPool graphs_;
   std::map<const BatchPlace*, Plan> plans_;
-  at::Tensor host_losses_;  // [members, kLosses]
+  // Steps begin in turn: one may be under way while the losses of the one before are read.
+  int turn_ = 0;          // of the step begun last
+  bool begun_ = false;    // it is the next Run's
+  at::Tensor losses_[2];  // [members, kLosses] on the host
+  std::optional<c10::Event> done_[2];
   int64_t captured_ = 0;
 };
 

@@ -40,12 +40,14 @@ void TrainStep::set_capture(bool capture) {
 }
 
 absl::StatusOr<model::Losses> TrainStep::Run(const data::PackedBatch& batch, int64_t step,
-                                             double learning_rate, const data::PackedBatch* next) {
+                                             double learning_rate, const data::PackedBatch* next,
+                                             std::optional<double> next_learning_rate) {
   const model::ModelOptions& options = state_->options();
   clock_.Start();
   state_->set_step(step);
   if (seat_ != nullptr || graphs_ != nullptr || segments_ != nullptr) {
-    return RunPadded({&batch, step, learning_rate, next});
+    return RunPadded(
+        {&batch, step, learning_rate, next, runs_ahead() ? next_learning_rate : std::nullopt});
   }
   state_->parameters().ZeroGradient();
   if (shared_ != nullptr) shared_->Start(batch, step);

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "common/status.h"
 #include "data/packed_batch.h"
@@ -33,8 +34,13 @@ class TrainStep {
   // which may be NaN, and the weighted total. Parts whose weight is 0 are not computed and stay 0.
   // Fails when a table on a server does. With a group, every rank calls it with its part of the
   // step, and the losses are the whole step's.
+  //
+  // `next_learning_rate` promises that `next` is the next Run, at this rate, with no look at the
+  // state in between: where runs_ahead() says so, it begins before this step's losses are read.
   absl::StatusOr<model::Losses> Run(const data::PackedBatch& batch, int64_t step,
-                                    double learning_rate, const data::PackedBatch* next = nullptr);
+                                    double learning_rate, const data::PackedBatch* next = nullptr,
+                                    std::optional<double> next_learning_rate = std::nullopt);
+  bool runs_ahead() const { return graphs_ != nullptr; }
 
   // Steps are between them: where others are trained side by side, an epoch begins when all of them
   // are there.

@@ -169,14 +169,25 @@ absl::Status TrainingRun::TrainEpoch() {
     std::optional<data::PackedBatch> next = packing.get();
     pack_next();
     const int64_t done = std::min(users, position().users_done + options_.batch);
+    const bool pauses = !next || MayPause();
     MIXREC_RETURN_IF_ERROR(
-        TrainOnBatch(*batch, next ? &*next : nullptr, done - position().users_done));
+        TrainOnBatch(*batch, next ? &*next : nullptr, done - position().users_done, pauses));
     batch = std::move(next);
+    if (!pauses) continue;
     if (position().step == options_.simulate_preemption) RequestStop();
     if (StopIsDue()) return Stop();
     if (CheckpointIsDue()) MIXREC_RETURN_IF_ERROR(Save(/*best=*/false));
   }
   return absl::OkStatus();
+}
+
+// Whether something may happen between the coming step and the one after it, which then must not
+// have begun.
+bool TrainingRun::MayPause() const {
+  const int64_t after = position().step + 1;
+  return !step_.runs_ahead() || ShouldStop() || MinutesAreOver() ||
+         (profile_ != nullptr && !profile_->finished()) || after == options_.simulate_preemption ||
+         (options_.checkpoint_steps > 0 && after % options_.checkpoint_steps == 0);
 }
 
 bool TrainingRun::ShouldStop() const {
@@ -190,14 +201,19 @@ bool TrainingRun::StopIsDue() const {
 }
 
 absl::Status TrainingRun::TrainOnBatch(const data::PackedBatch& batch,
-                                       const data::PackedBatch* next, int64_t users) {
+                                       const data::PackedBatch* next, int64_t users, bool pauses) {
   TrainingPosition& at = record_.position;
-  const double learning_rate = tensor::CosineLearningRate(options_.learning_rate, at.step,
-                                                          total_steps(), options_.warmup_fraction);
+  const auto rate = [&](int64_t step) {
+    return tensor::CosineLearningRate(options_.learning_rate, step, total_steps(),
+                                      options_.warmup_fraction);
+  };
+  const double learning_rate = rate(at.step);
+  const auto next_rate =
+      next == nullptr || pauses ? std::nullopt : std::make_optional(rate(at.step + 1));
   if (profile_ != nullptr) MIXREC_RETURN_IF_ERROR(profile_->BeforeStep(&step_));
   if (ranks_.several()) step_.set_vote({ShouldStop() ? 1.0 : 0.0, MinutesAreOver() ? 1.0 : 0.0});
   MIXREC_ASSIGN_OR_RETURN(const model::Losses losses,
-                          step_.Run(batch, at.step, learning_rate, next));
+                          step_.Run(batch, at.step, learning_rate, next, next_rate));
   ++at.step;
   if (!std::isfinite(losses.total)) return ranks_.Agree(NotFinite(losses), "the losses");
   at.users_done += users;

@@ -53,9 +53,9 @@ class TrainingRun {
   data::PackedBatch BuildBatch(const std::vector<int32_t>& order, int64_t first) const;
   // From the position in the epoch to its end; batches are packed while steps run.
   absl::Status TrainEpoch();
-  // `next`: the batch after it, null at an epoch's end.
+  // `next`: the batch after it, null at an epoch's end. Unless the run `pauses`, its step follows.
   absl::Status TrainOnBatch(const data::PackedBatch& batch, const data::PackedBatch* next,
-                            int64_t users);
+                            int64_t users, bool pauses);
   absl::Status NotFinite(const model::Losses& losses) const;
   // Validation, the best score, a checkpoint.
   absl::StatusOr<EpochReport> FinishEpoch();
@@ -67,6 +67,7 @@ class TrainingRun {
   // Of this process.
   bool MinutesAreOver() const;
   bool ShouldStop() const;
+  bool MayPause() const;
   absl::Status Save(bool best);
   // A checkpoint if there is none of this moment; a StoppedError.
   absl::Status Stop();
