@@ -1,4 +1,5 @@
 mixrec_test(step_graphs_test ROOMS worker TORCH)
+mixrec_test(side_by_side_steps_test ROOMS worker TORCH)
 mixrec_test(side_by_side_test ROOMS worker TORCH LABELS worker)
 mixrec_test(step_profile_test ROOMS worker TORCH LABELS worker)
 mixrec_test(work_test ROOMS worker LABELS worker)
