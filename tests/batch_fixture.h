@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "common/random.h"
 #include "data/batcher.h"
 
 namespace mixrec::data {

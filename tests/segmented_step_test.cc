@@ -6,8 +6,8 @@
 #include <gtest/gtest.h>
 
 #include "data/step_share.h"
-#include "ps_cluster.h"
 #include "rank_training.h"
+#include "served_rank_training.h"
 #include "training_records.h"
 #include "worker/checkpoint.h"
 #include "worker/train_step.h"
@@ -27,17 +27,7 @@ class SegmentedTrainingTest : public RankTrainingTest {
   // With tables on `shards` servers, or in the ranks.
   RankResults Train(const std::string& run, int ranks, int shards = 0) const {
     if (shards == 0) return TrainRanks(*world_, ranks, model_, options_, run);
-    const ps::Cluster cluster(shards);
-    std::vector<std::unique_ptr<ps::Session>> sessions;
-    for (int rank = 0; rank < ranks; ++rank) {
-      ps::SessionOptions session = cluster.Options();
-      session.rank = rank;
-      session.world = ranks;
-      sessions.push_back(cluster.Open(session));
-    }
-    return TrainRanks(*world_, ranks, model_, options_, run, [&](int rank, TrainInputs* inputs) {
-      inputs->placement.session = sessions[static_cast<size_t>(rank)].get();
-    });
+    return TrainServedRanks(*world_, ranks, shards, model_, options_, run);
   }
   // By one process, plain, with the tables in it.
   std::string TrainAlone(const std::string& name) {

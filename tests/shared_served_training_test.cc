@@ -2,8 +2,8 @@
 // tables in the process.
 #include <gtest/gtest.h>
 
-#include "ps_cluster.h"
 #include "rank_training.h"
+#include "served_rank_training.h"
 #include "training_records.h"
 #include "worker/checkpoint.h"
 
@@ -17,19 +17,8 @@ class SharedServedTrainingTest : public RankTrainingTest {
     options_.batch = 7;
   }
 
-  // A session a rank, on servers of their own.
   RankResults Train(const std::string& run, int ranks, int shards) {
-    const ps::Cluster cluster(shards);
-    std::vector<std::unique_ptr<ps::Session>> sessions;
-    for (int rank = 0; rank < ranks; ++rank) {
-      ps::SessionOptions session = cluster.Options();
-      session.rank = rank;
-      session.world = ranks;
-      sessions.push_back(cluster.Open(session));
-    }
-    return TrainRanks(*world_, ranks, model_, options_, run, [&](int rank, TrainInputs* inputs) {
-      inputs->placement.session = sessions[static_cast<size_t>(rank)].get();
-    });
+    return TrainServedRanks(*world_, ranks, shards, model_, options_, run);
   }
 };
 

@@ -6,47 +6,16 @@
 #include <algorithm>
 #include <set>
 
-#include "common/random.h"
+#include "batch_fixture.h"
 
 namespace mixrec::data {
 namespace {
 
-constexpr int kItems = 40;
+struct SharedWorld : World {
+  BatchOptions options = Options();
 
-struct World {
-  Dataset dataset;
-  Catalogue catalogue;
-  UniformNonCooccurring hard_samples{dataset};
-  BatchOptions options;
-
-  World() : dataset(MakeDataset()), catalogue(MakeCatalogue()) {
-    options.seed = 11;
-    options.max_items = 5;
-    options.queries_per_user = 2;
-    options.negatives = 3;
-    options.inject_user = true;
-    options.sequence_token = 100;
-    options.alignment_token = 101;
-  }
-  static Dataset MakeDataset() {
-    RandomStream random(HashKey(1, "histories"));
-    std::vector<std::vector<int32_t>> histories(30);
-    for (auto& history : histories) {
-      history.resize(4 + random.Below(9));
-      for (int32_t& item : history) item = static_cast<int32_t>(random.Below(kItems));
-    }
-    return Dataset::FromHistories(histories, std::vector<std::string>(kItems, "t"));
-  }
-  static Catalogue MakeCatalogue() {
-    std::vector<std::vector<int32_t>> tokens;
-    for (int32_t item = 0; item < kItems; ++item) {
-      tokens.emplace_back(static_cast<size_t>(1 + item % 3), 10 + item);
-    }
-    return Catalogue({1, 2, 3}, tokens);
-  }
-  PackedBatch Whole(const std::vector<int32_t>& users) const {
-    return BuildTrainingBatch(dataset, catalogue, hard_samples, options, 0, users);
-  }
+  SharedWorld() { options.max_items = 5; }
+  PackedBatch Whole(const std::vector<int32_t>& users) const { return Train(options, users); }
   PackedBatch Part(const std::vector<int32_t>& users, int32_t rank, int32_t ranks) const {
     return BuildSharedBatch(dataset, catalogue, hard_samples, options, 0, users, {rank, ranks});
   }
@@ -60,7 +29,7 @@ std::vector<int32_t> Sorted(std::vector<int32_t> ids) {
 const std::vector<int32_t> kUsers{0, 3, 6, 9, 12, 15, 20};
 
 TEST(StepShare, EveryRankKnowsTheRowsAndTokensOfTheWholeStep) {
-  World world;
+  SharedWorld world;
   for (const int inject : {0, 1, 2, 3}) {
     world.options.inject_user = inject % 2 == 0;
     world.options.inject_item = inject < 2;
@@ -76,7 +45,7 @@ TEST(StepShare, EveryRankKnowsTheRowsAndTokensOfTheWholeStep) {
 }
 
 TEST(StepShare, EveryRankKnowsWhatEachReads) {
-  const World world;
+  const SharedWorld world;
   const WholeStep step = world.Part(kUsers, 0, 4).whole;
   size_t sequences = 0;
   for (int32_t rank = 0; rank < 4; ++rank) {
@@ -91,7 +60,7 @@ TEST(StepShare, EveryRankKnowsWhatEachReads) {
 }
 
 TEST(StepShare, WithoutAlignmentNothingIsAligned) {
-  World world;
+  SharedWorld world;
   world.options.use_alignment = world.options.use_contrast = false;
   const PackedBatch part = world.Part(kUsers, 1, 2);
   EXPECT_EQ(part.whole.alignment_reads, (std::vector<int32_t>{0, 0}));
@@ -99,7 +68,7 @@ TEST(StepShare, WithoutAlignmentNothingIsAligned) {
 }
 
 TEST(StepShare, UsersAreSharedOutEvenlyByTokens) {
-  const World world;
+  const SharedWorld world;
   std::vector<int32_t> users(30);
   for (int32_t user = 0; user < 30; ++user) users[static_cast<size_t>(user)] = user;
   const auto tokens = [&](int32_t rank) {
@@ -110,7 +79,7 @@ TEST(StepShare, UsersAreSharedOutEvenlyByTokens) {
 }
 
 TEST(StepShare, RanksWithoutUsersHaveAnEmptyBatch) {
-  const World world;
+  const SharedWorld world;
   std::set<int32_t> with_users;
   for (int32_t rank = 0; rank < 5; ++rank) {
     const PackedBatch part = world.Part({3, 9}, rank, 5);
