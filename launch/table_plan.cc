@@ -16,18 +16,20 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kMachine[] = {"device", "precision", "threads", "log_level"};
+constexpr const char* kOwn[] = {"out", "dry_run", "seed", "max_walltime", "stop_signal"};
 constexpr const char* kPaths[] = {"data", "backbone", "tokenizer", "hard_samples", "cf"};
 
 bool IsOneOf(const std::string& name, const char* const* begin, const char* const* end) {
   return std::any_of(begin, end, [&](const char* other) { return name == other; });
 }
 
-// What was given and `verb` takes, but for where it runs and its seed; paths absolute.
+// What was given and `verb` takes, but for where it runs, its seed and when the table is to stop;
+// paths absolute.
 FlagValues GivenFor(const Invocation& invocation, const char* verb) {
   FlagValues values;
   for (const auto& [name, value] : invocation.given) {
-    if (!invocation.table->Takes(verb, name) || name == "out" || name == "dry_run" ||
-        name == "seed" || IsOneOf(name, std::begin(kMachine), std::end(kMachine))) {
+    if (!invocation.table->Takes(verb, name) || IsOneOf(name, std::begin(kOwn), std::end(kOwn)) ||
+        IsOneOf(name, std::begin(kMachine), std::end(kMachine))) {
       continue;
     }
     const bool path = IsOneOf(name, std::begin(kPaths), std::end(kPaths)) && !value.empty();

@@ -47,7 +47,7 @@ Verb Pretrain() {
            {"Distillation",
             {"distill", "distill_words", "distill_sequences", "distill_texts", "distill_weight",
              "distill_contrast", "distill_temperature", "bert_tokens", "description_field"}},
-           {"Run", {"out", "dry_run"}},
+           {"Run", {"out", "dry_run", "max_walltime", "stop_signal"}},
            MachineGroup()},
           {{"min_item_interactions", "1"},
            {"epochs", "20"},

@@ -67,7 +67,7 @@ Verb Table() {
            std::move(model),
            LossGroup(),
            OptimiserGroup(true),
-           {"Run", {"keep_last", "tensorboard", "dry_run"}},
+           {"Run", {"keep_last", "tensorboard", "dry_run", "max_walltime", "stop_signal"}},
            MachineGroup()},
           {{"seeds", "3"}}};
 }

@@ -66,6 +66,22 @@ TEST_F(StopFlags, ATrainingSavesWhenItsTimeIsUp) {
   EXPECT_EQ(Shell("grep walltime run/flags.resolved").code, 1);
 }
 
+TEST_F(StopFlags, APreTrainingGoesOnAfterItsTimeIsUp) {
+  int64_t done = 0;
+  for (int start = 0; start < 2; ++start) {
+    const Outcome outcome = Shell(
+        "$M pretrain --data=data --tokenizer=train:300 --hidden=16 --layers=1 --heads=2 --ffn=32 "
+        "--context=32 --out=lm --threads=1 --epochs=100000 --max_walltime=0:01");
+    EXPECT_EQ(outcome.code, 75) << outcome.err;
+    const std::string before = "stopped after step ";
+    const size_t place = outcome.err.find(before);
+    ASSERT_NE(place, std::string::npos) << outcome.err;
+    const int64_t step = std::stoll(outcome.err.substr(place + before.size()));
+    EXPECT_GT(step, done);
+    done = step;
+  }
+}
+
 // SIGUSR1 is then as it was found: ignored.
 TEST_F(StopFlags, AnotherSignalTakesThePlaceOfUsr1) {
   const Outcome outcome = Shell(

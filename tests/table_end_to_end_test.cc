@@ -124,11 +124,13 @@ TEST_F(TableEndToEnd, ARowThatFailsIsReportedAndTheOthersGoOn) {
 }
 
 TEST_F(TableEndToEnd, ADryRunPrintsTheCommandsAndWritesNothing) {
-  const Outcome outcome = Mixrec(Table("named", "dry", "--seeds=2 --dry_run"));
+  const Outcome outcome =
+      Mixrec(Table("named", "dry", "--seeds=2 --dry_run --max_walltime=9:00:00"));
   ASSERT_EQ(outcome.code, 0) << outcome.out;
   EXPECT_THAT(outcome.out, HasSubstr("mixrec search "));
   EXPECT_THAT(outcome.out, HasSubstr("mixrec train-cf "));
   EXPECT_THAT(outcome.out, HasSubstr("rows: 14"));
+  EXPECT_THAT(outcome.out, Not(HasSubstr("walltime")));  // it is the table's time
   EXPECT_FALSE(PathExists(At("dry")));
 }
 
