@@ -103,6 +103,20 @@ TEST_F(CheckpointTest, FailedWriteLeavesTheOlderOnesIntact) {
   EXPECT_THAT(Names(), ElementsAre("best", "last", "step-10"));
 }
 
+// As by a server that was asked to save a second time, since its answer was late.
+TEST_F(CheckpointTest, AFileThatSomebodyIsWritingIsNoPartOfIt) {
+  CheckpointStore store(run_, 1);
+  const auto folder = store.Save(10, false, [](const std::string& unfinished) -> absl::Status {
+    MIXREC_RETURN_IF_ERROR(WriteFileAtomic(unfinished + "/data", "content"));
+    MIXREC_RETURN_IF_ERROR(MakeFolder(unfinished + "/tables"));
+    std::ofstream(unfinished + "/tables/.writing.a1b2c3") << "half a ta";
+    return absl::OkStatus();
+  });
+  ASSERT_TRUE(folder.ok()) << folder.status();
+  fs::remove(*folder + "/tables/.writing.a1b2c3");
+  EXPECT_TRUE(FindCheckpoint(run_, "last").ok()) << FindCheckpoint(run_, "last").status();
+}
+
 TEST_F(CheckpointTest, UnfinishedFoldersOfADeadProcessAreRemoved) {
   CheckpointStore store(run_, 1);
   ASSERT_TRUE(MakeFolder(CheckpointsFolder(run_) + "/.tmp-step-7").ok());

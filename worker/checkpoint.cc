@@ -82,11 +82,14 @@ void RemoveUnfinished(const std::string& folder) {
 
 std::string CheckpointsFolder(const std::string& run_folder) { return run_folder + "/checkpoints"; }
 
+// Not of files that a server is writing: a request to save that came twice, since its answer was
+// late, is answered twice, the second time when nobody waits for it.
 absl::Status WriteManifest(const std::string& folder) {
   std::vector<std::string> names;
   std::error_code error;
   for (const auto& entry : fs::recursive_directory_iterator(folder, error)) {
-    if (entry.is_directory()) continue;
+    const bool unfinished = entry.path().filename().string().rfind('.', 0) == 0;
+    if (entry.is_directory() || unfinished) continue;
     names.push_back(entry.path().lexically_relative(folder).string());
   }
   if (error) return FailureError("cannot list ", folder, ": ", error.message());
