@@ -17,6 +17,7 @@ class BucketReducer {
   // A bucket is sent when it has at least `bucket_bytes`.
   BucketReducer(Group* group, int64_t bucket_bytes) : group_(group), bucket_bytes_(bucket_bytes) {}
 
+  int64_t bucket_bytes() const { return bucket_bytes_; }
   // A new step: its gradient [size], contiguous, fp32, and its name in messages.
   void Start(at::Tensor flat, std::string what);
   // Elements [first, last) are complete. The same ranges in the same order on every rank; each

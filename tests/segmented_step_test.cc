@@ -39,10 +39,8 @@ class SegmentedTrainingTest : public RankTrainingTest {
   }
   // Losses of every step, relative, and what was learnt.
   void ExpectEqual(const std::string& a, const std::string& b, double tolerance = 1e-5) const {
-    const auto left = Losses(a), right = Losses(b);
-    ASSERT_FALSE(left.empty());
-    ASSERT_EQ(left.size(), right.size());
-    for (size_t k = 0; k < left.size(); ++k) EXPECT_NEAR(left[k], right[k], tolerance * left[k]);
+    ASSERT_FALSE(Losses(a).empty());
+    ExpectEqualCurves(a, b, tolerance);
     const auto wanted = ReadTensors(*FindCheckpoint(a, "last") + "/model.safetensors");
     const auto found = ReadTensors(*FindCheckpoint(b, "last") + "/model.safetensors");
     ASSERT_EQ(wanted.size(), found.size());
@@ -68,9 +66,7 @@ TEST_F(SegmentedTrainingTest, WithServersTheyLearnTheSame) {
   for (const int ranks : {1, 2}) {
     const std::string run = Run(StrCat("ranks-", ranks));
     ExpectAllOk(Train(run, ranks, /*shards=*/3));
-    const auto left = Losses(alone), right = Losses(run);
-    ASSERT_EQ(left.size(), right.size());
-    for (size_t k = 0; k < left.size(); ++k) EXPECT_NEAR(left[k], right[k], 1e-5 * left[k]) << k;
+    ExpectEqualCurves(alone, run);
   }
 }
 

@@ -63,10 +63,8 @@ collective::Group* SharedCudaTest::group_ = nullptr;
 
 TEST_F(SharedCudaTest, LossesAreThoseWithoutAGroup) {
   const std::string alone = Train("alone", nullptr), shared = Train("shared", group_);
-  const auto left = Losses(alone), right = Losses(shared);
-  ASSERT_GE(left.size(), 50u);
-  ASSERT_EQ(left.size(), right.size());
-  for (size_t k = 0; k < left.size(); ++k) EXPECT_NEAR(left[k], right[k], 1e-5 * left[k]) << k;
+  ASSERT_GE(Losses(alone).size(), 50u);
+  ExpectEqualCurves(alone, shared);
 }
 
 TEST_F(SharedCudaTest, AStoppedRunGoesOn) {
@@ -79,9 +77,7 @@ TEST_F(SharedCudaTest, AStoppedRunGoesOn) {
   options_.simulate_preemption = 0;
   const auto result = TrainRun(inputs, model_, options_, parts);
   ASSERT_TRUE(result.ok()) << result.status();
-  const auto left = Losses(whole), right = Losses(parts);
-  ASSERT_EQ(left.size(), right.size());
-  for (size_t k = 0; k < left.size(); ++k) EXPECT_NEAR(left[k], right[k], 1e-5 * left[k]) << k;
+  ExpectEqualCurves(whole, parts);
 }
 
 }  // namespace

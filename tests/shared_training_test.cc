@@ -30,15 +30,6 @@ class SharedTrainingTest : public RankTrainingTest {
   }
 };
 
-// Relative, of the loss of every step.
-void ExpectEqualCurves(const std::string& a, const std::string& b, double tolerance) {
-  const auto left = Losses(a), right = Losses(b);
-  ASSERT_EQ(left.size(), right.size());
-  for (size_t k = 0; k < left.size(); ++k) {
-    EXPECT_NEAR(left[k], right[k], tolerance * left[k]) << "step " << k + 1;
-  }
-}
-
 // 60 users in steps of 7: the last of an epoch has 4.
 TEST_F(SharedTrainingTest, LossCurvesDoNotDependOnTheNumberOfRanks) {
   options_.learning_rate = 5e-5;

@@ -23,6 +23,15 @@ inline std::vector<double> Losses(const std::string& run) {
   return losses;
 }
 
+// Relative, of the loss of every step.
+inline void ExpectEqualCurves(const std::string& a, const std::string& b, double tolerance = 1e-5) {
+  const auto left = Losses(a), right = Losses(b);
+  ASSERT_EQ(left.size(), right.size());
+  for (size_t k = 0; k < left.size(); ++k) {
+    EXPECT_NEAR(left[k], right[k], tolerance * left[k]) << "step " << k + 1;
+  }
+}
+
 inline void ExpectClose(const std::vector<double>& a, const std::vector<double>& b,
                         double tolerance) {
   ASSERT_EQ(a.size(), b.size());

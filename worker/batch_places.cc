@@ -138,7 +138,7 @@ at::Tensor BatchPlaces::HostRoom(int64_t bytes) {
   return staged.narrow(0, 0, bytes);
 }
 
-void BatchPlaces::Prepare(const StagedInputs& next) {
+const BatchPlaces::Staged& BatchPlaces::Prepare(const StagedInputs& next) {
   CHECK(next.batches.size() == members_.size() && next.steps.size() == members_.size());
   auto staged = std::make_unique<Staged>();
   for (const data::PackedBatch* batch : next.batches) staged->batches.push_back(*batch);
@@ -159,6 +159,7 @@ void BatchPlaces::Prepare(const StagedInputs& next) {
     staged->schedules.push_back(start + bytes);
   }
   ready_ = std::move(staged);
+  return *ready_;
 }
 
 bool BatchPlaces::IsReady(const StagedInputs& inputs) const {
@@ -170,8 +171,7 @@ bool BatchPlaces::IsReady(const StagedInputs& inputs) const {
 }
 
 const BatchPlaces::Staged& BatchPlaces::Take(const StagedInputs& inputs) {
-  if (!IsReady(inputs)) Prepare(inputs);
-  return *ready_;
+  return IsReady(inputs) ? *ready_ : Prepare(inputs);
 }
 
 }  // namespace mixrec::worker

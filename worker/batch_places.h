@@ -47,12 +47,13 @@ class BatchPlaces {
     at::Tensor bytes;                // the lists, and room for the schedules
     std::vector<int64_t> schedules;  // where those are
   };
+  // Whether these are what was made ready last.
   bool IsReady(const StagedInputs& inputs) const;
   // Makes them ready unless they are.
   const Staged& Take(const StagedInputs& inputs);
   // Those of the next step, while this one runs; its host must have seen the end of the step before
   // this one.
-  void Prepare(const StagedInputs& next);
+  const Staged& Prepare(const StagedInputs& next);
   void DropPrepared() { ready_.reset(); }
 
   int64_t shapes() const { return static_cast<int64_t>(places_.size()); }

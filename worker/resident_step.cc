@@ -5,20 +5,12 @@
 #include "common/log.h"
 #include "tensor/device_step.h"
 #include "tensor/phase.h"
+#include "worker/stream_losses.h"
 
 namespace mixrec::worker {
 namespace {
 
 using tensor::Phase;
-
-// What the parts of the total are multiplied by.
-at::Tensor LambdasOf(const ModelState& state) {
-  const model::ModelOptions& model = state.options();
-  const std::vector<float> lambdas{1.0f, static_cast<float>(model.lambda_align),
-                                   static_cast<float>(model.lambda_cl),
-                                   static_cast<float>(model.lambda_cf)};
-  return at::tensor(lambdas, at::kFloat).to(state.device());
-}
 
 // A part of a [R, .] tensor for every stream.
 std::vector<at::Tensor> ByReads(const std::vector<model::Stream>& streams, const at::Tensor& x) {
@@ -80,18 +72,10 @@ at::Tensor ResidentStep::Run(const std::vector<model::Stream>& streams,
 
 void ResidentStep::Begin(size_t member, const model::Stream& stream, Progress* progress) const {
   ModelState* state = members_[member].state;
-  const model::ModelOptions& model = state->options();
   progress->rows = state->PullResidentRows(stream);
   const model::CfRows& rows = progress->rows;
-  sides_[member]->Run({rows.user, rows.item}, [&] {
-    const Phase phase("mixrec::collaborative filtering");
-    if (!model.has_cf()) {
-      progress->cf = at::zeros({}, stream.sequence_weights.options());
-      return;
-    }
-    progress->cf_rows = {at::zeros_like(rows.user), at::zeros_like(rows.item)};
-    progress->cf = state->cf().BprLoss(stream, rows, model.lambda_cf, &progress->cf_rows);
-  });
+  sides_[member]->Run({rows.user, rows.item},
+                      [&] { progress->cf = CfLoss(state, stream, rows, &progress->cf_rows); });
 }
 
 void ResidentStep::Losses(size_t member, const model::Stream& stream, const at::Tensor& states,
@@ -102,10 +86,7 @@ void ResidentStep::Losses(size_t member, const model::Stream& stream, const at::
       at::add(stream.sequence_weights, stream.alignment_weights, model.lambda_align);
   at::Tensor d_contrastive;
   sides_[member]->Run({states}, [&] {
-    const Phase contrast("mixrec::contrastive loss");
-    d_contrastive = at::zeros(states.sizes(), states.options().dtype(at::kFloat));
-    progress->contrastive =
-        model::ContrastiveLoss(stream, states, model.temperature, model.lambda_cl, d_contrastive);
+    progress->contrastive = ContrastiveLossOf(*state, stream, states, &d_contrastive);
   });
   const CrossEntropies entropies = [&] {
     const Phase softmax("mixrec::item softmax");

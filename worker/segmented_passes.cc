@@ -1,11 +1,9 @@
 // Forward and backward of a segmented step: launched, or captured and replayed.
 #include "common/log.h"
-#include "tensor/phase.h"
 #include "worker/segmented_step.h"
+#include "worker/stream_losses.h"
 
 namespace mixrec::worker {
-
-using tensor::Phase;
 
 // The first step of a shape is launched as it is, which loads kernels and chooses algorithms; the
 // second one is captured first.
@@ -48,18 +46,10 @@ void SegmentedStep::ComputeForward(const Plan& plan, Pass* pass) const {
   pass->alignment_weights = stream.alignment_weights;
   pass->weights = at::add(stream.sequence_weights, stream.alignment_weights, model.lambda_align);
   pass->rows = resident() ? state->PullResidentRows(stream) : plan.pulled;
-  side_->Run({pass->rows.user, pass->rows.item}, [&] {
-    const Phase bpr("mixrec::collaborative filtering");
-    pass->d_cf = model::ZerosLike(pass->rows);
-    pass->cf = model.has_cf()
-                   ? state->cf().BprLoss(stream, pass->rows, model.lambda_cf, &pass->d_cf)
-                   : at::zeros({}, stream.sequence_weights.options());
-  });
+  side_->Run({pass->rows.user, pass->rows.item},
+             [&] { pass->cf = CfLoss(state, stream, pass->rows, &pass->d_cf); });
   pass->states = state->network().Forward(stream, pass->rows, /*training=*/true);
-  const Phase contrast("mixrec::contrastive loss");
-  pass->d_contrastive = at::zeros(pass->states.sizes(), pass->states.options().dtype(at::kFloat));
-  pass->contrastive = model::ContrastiveLoss(stream, pass->states, model.temperature,
-                                             model.lambda_cl, pass->d_contrastive);
+  pass->contrastive = ContrastiveLossOf(*state, stream, pass->states, &pass->d_contrastive);
   side_->Join();
 }
 

@@ -5,6 +5,7 @@
 #include "tensor/device_step.h"
 #include "tensor/from_host.h"
 #include "tensor/phase.h"
+#include "worker/stream_losses.h"
 
 namespace mixrec::worker {
 namespace {
@@ -12,14 +13,6 @@ namespace {
 using tensor::Phase;
 
 constexpr int64_t kParts = 4;  // sequence, alignment, contrastive, cf
-
-at::Tensor LambdasOf(const ModelState& state) {
-  const model::ModelOptions& model = state.options();
-  return tensor::FloatTensor(
-      {1.0f, static_cast<float>(model.lambda_align), static_cast<float>(model.lambda_cl),
-       static_cast<float>(model.lambda_cf)},
-      state.device());
-}
 
 // The rows of the batch, without padding.
 model::CfRows RowsOf(const data::PackedBatch& batch, const model::CfRows& padded) {

@@ -46,10 +46,7 @@ void FromTensor(const at::Tensor& sums, model::Losses* losses, StepVotes* votes)
 }  // namespace
 
 SharedStep::SharedStep(collective::Group* group, ModelState* state)
-    : group_(group),
-      state_(state),
-      bucket_bytes_(BucketBytes(state->device())),
-      gradients_(group, bucket_bytes_) {
+    : group_(group), state_(state), gradients_(group, BucketBytes(state->device())) {
   layers_ = state->parameters().RangeOf("damoe.");
 }
 

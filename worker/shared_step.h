@@ -29,7 +29,7 @@ class SharedStep {
   // Keeps the pointers.
   SharedStep(collective::Group* group, ModelState* state);
 
-  int64_t bucket_bytes() const { return bucket_bytes_; }
+  int64_t bucket_bytes() const { return gradients_.bucket_bytes(); }
   // Before the forward. The batch is data/step_share.h's.
   void Start(const data::PackedBatch& batch, int64_t step);
   // To be given to the model's backward, or to what stands for it on a rank without documents.
@@ -48,7 +48,6 @@ class SharedStep {
 
   collective::Group* group_;
   ModelState* state_;
-  const int64_t bucket_bytes_;
   collective::BucketReducer gradients_;
   std::pair<int64_t, int64_t> layers_;  // what the layers' backward completes
   std::string what_;

@@ -47,9 +47,9 @@ std::vector<model::Losses> StepGraphs::Run(const std::vector<StepInput>& inputs)
   const int turn = turn_;
   begun_ = false;
   if (next.batches.size() == members_.size()) {
-    places_.Prepare(next);
+    const BatchPlaces::Staged& staged = places_.Prepare(next);
     begun_ = next_rates.size() == members_.size();
-    if (begun_) Begin(places_.Take(next), next_rates);
+    if (begun_) Begin(staged, next_rates);
   } else {
     places_.DropPrepared();
   }
